@@ -1,0 +1,1 @@
+"""Metrics, rules, Alertmanager routing and degrade switches, all made from findings."""

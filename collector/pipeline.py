@@ -1,0 +1,181 @@
+"""Journal records → one table of signals: decode, rules, identity. No state but caches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from collector import otlp
+from collector.batch import Batch, constant, plausible_times
+from collector.jsonl import LineParser
+from collector.rules import RuleBook
+from model.signals import SCHEMA
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from collector.batch import Array
+    from collector.rules import Rule
+
+ROW_BITS: Final = 24
+"""A signal's `seq` is its journal record's ID shifted by this, plus its row in the record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One body as the journal holds it. `decoded` spares a second decoding, where there was one."""
+
+    id: int
+    kind: str  # logs, traces, lines, heartbeat
+    arrived_us: int
+    meta: Mapping[str, Any]
+    body: bytes
+    decoded: Any = None
+
+
+class Pipeline:
+    """Turns records into signals by the rules given.
+
+    `sides` says what a service is (dispatcher or agent) where a record does not say so itself.
+    """
+
+    def __init__(self, *, namespace: str, sides: Mapping[str, str], rules: Sequence[Rule]) -> None:
+        self._namespace = namespace
+        self._sides = dict(sides)
+        self._rules = RuleBook(rules)
+        self._lines = LineParser.open()
+
+    def signals(self, records: Sequence[Record]) -> tuple[pa.Table, dict[str, int]]:
+        """Return the signals of *records* in journal order, and counts worth a metric."""
+        tables: list[pa.Table] = []
+        counts: dict[str, int] = {}
+        for group in _runs(records):
+            batch = self._decode(group)
+            if not batch.rows:
+                continue
+            self._common(batch, group)
+            tables.append(batch.table())
+            for name, number in batch.counts.items():
+                counts[name] = counts.get(name, 0) + number
+        return (pa.concat_tables(tables) if tables else SCHEMA.empty_table()), counts
+
+    def _decode(self, group: Sequence[Record]) -> Batch:
+        arrived = np.array([record.arrived_us for record in group], np.int64)
+        kind = group[0].kind
+        if kind in otlp.ROOTS:
+            ready = [record.decoded for record in group]
+            if any(one is None for one in ready):
+                decoded = otlp.decode(kind, [record.body for record in group])
+            else:
+                decoded = pa.concat_batches(ready) if len(ready) > 1 else ready[0]
+            return otlp.flatten(kind, decoded, arrived)
+        if kind == "lines":
+            return self._lines.parse([record.body for record in group], arrived)
+        return _beats(group, arrived)
+
+    def _common(self, batch: Batch, group: Sequence[Record]) -> None:
+        """Fill what every way in has in common, then let the rules speak."""
+        columns, rows = batch.columns, batch.rows
+        request = columns.pop("request")
+        for name in ("source", "service", "side"):
+            said = pa.array([record.meta.get(name) for record in group], pa.string()).take(request)
+            columns[name] = pc.coalesce(batch.get(name), said)
+        way = {"lines": "file", "heartbeat": "heartbeat"}.get(group[0].kind, "otlp")
+        columns["way"] = constant(way, rows, "way")
+        columns["seq"] = _sequence(group, request)
+        plausible_times(batch)
+        self._rules.apply(batch)
+        known = constant(self._namespace, rows, "namespace")
+        columns["namespace"] = pc.coalesce(batch.get("namespace"), known)
+        columns["side"] = self._side(batch)
+        columns["request_id"] = _request_id(batch)
+
+    def _side(self, batch: Batch) -> Array:
+        services = pc.dictionary_encode(batch.get("service"))
+        sides = [self._sides.get(name) for name in services.dictionary.to_pylist()]
+        side = batch.get("side")
+        if any(sides):
+            side = pc.coalesce(side, pa.array(sides, pa.string()).take(services.indices))
+        return side
+
+    def close(self) -> None:
+        """Release the JSON reader."""
+        self._lines.connection.close()
+
+
+def _runs(records: Sequence[Record]) -> list[list[Record]]:
+    """Split *records* where the kind changes, so that each part is decoded at once, in order."""
+    parts: list[list[Record]] = []
+    for record in records:
+        if not parts or parts[-1][0].kind != record.kind:
+            parts.append([])
+        parts[-1].append(record)
+    return parts
+
+
+def _sequence(group: Sequence[Record], request: Array) -> Array:
+    of = request.to_numpy(zero_copy_only=False)
+    ids = np.array([record.id for record in group], np.int64)
+    first = np.searchsorted(of, np.arange(len(group)))  # `request` never decreases
+    row = np.arange(len(of)) - first[of]
+    return pa.array((ids[of] << ROW_BITS) + row)
+
+
+_IN_TEXT: Final = r"(?i)\b(?:x[-_.]?)?request[-_.]?id[\"']?\s*[:= ]\s*[\"'\[]?(?P<id>[A-Za-z0-9][\w.:/+=-]{3,127})"
+
+
+def _request_id(batch: Batch) -> Array:
+    """Return the request IDs; where no attribute bears one, from the text of the record."""
+    known = batch.get("request_id")
+    text = batch.get("body")
+    maybe = pc.and_(known.is_null(), pc.match_substring(text, "equest", ignore_case=False))
+    maybe = pc.or_(
+        pc.fill_null(maybe, False),
+        pc.fill_null(pc.and_(known.is_null(), pc.match_substring(text, "REQUEST")), False),
+    )
+    if not pc.any(maybe).as_py():
+        return known
+    wanted = pc.if_else(maybe, text, pa.scalar(None, pa.string()))
+    return pc.coalesce(known, pc.extract_regex(wanted, _IN_TEXT).field("id"))
+
+
+def _beats(group: Sequence[Record], arrived: Any) -> Batch:  # noqa: ANN401 - a NumPy array
+    """Return heartbeats that came one by one over HTTP; each body was checked before."""
+    said = [orjson.loads(record.body) for record in group]
+    rows = len(said)
+
+    def column(name: str) -> Array:
+        return pa.array([_text(one.get(name)) for one in said], pa.string())
+
+    columns = {
+        "request": pa.array(np.arange(rows)),
+        "arrived_us": pa.array(arrived),
+        "ts_us": pa.array([one["ts_us"] for one in said], pa.int64()),
+        "kind": pa.repeat("beat", rows),
+        "phase": pa.repeat("heartbeat", rows),
+        "severity": pa.array([9] * rows, pa.int16()),
+        "task": column("task_id"),
+        "attempt": pa.array([one.get("attempt") for one in said], pa.int32()),
+        "task_name": column("task_name"),
+        "queue": column("queue"),
+        "instance": column("instance"),
+        "service": column("service"),
+        "host": column("host"),
+        "boot": column("boot"),
+        "request_id": column("request_id"),
+        "body": column("message"),
+        "beat_s": pa.array([one.get("interval_s") for one in said], pa.float64()),
+        "side": pa.repeat("agent", rows),
+        "attr_keys": pa.repeat("", rows),
+        "attr_values": pa.repeat("", rows),
+    }
+    return Batch(rows, columns, lambda _key: None)
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,1 @@
+"""Where signals are kept: journal, hot relations, Parquet segments, snapshots."""

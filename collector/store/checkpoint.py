@@ -1,0 +1,195 @@
+"""Checkpoints: what is hot written as a snapshot, what has settled as segments; and the way back."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Final
+
+import duckdb
+
+from collector.store.disk import KEEP, Disk, File, Manifest
+from model.relations import RELATIONS
+from model.units import DAY_US, HOUR_US, us
+
+if TYPE_CHECKING:
+    from collector.store.fold import Fold
+    from collector.store.limits import Limits
+    from model.relations import Relation
+
+_MERGE: Final = 8
+"""So many small segments of one table are merged into one."""
+
+_HOT: Final = (
+    *(f"{one.name}_{part}" for one in RELATIONS for part in ("open", "closed")),
+    "marks",
+    "rates",
+    "gaps",
+)
+
+
+class Checkpoints:
+    """Writes and loads the files of *disk*; used by the thread that folds.
+
+    `segments` is what readers may read; they hold `reading` meanwhile.
+    """
+
+    def __init__(
+        self, db: duckdb.DuckDBPyConnection, folded: Fold, disk: Disk, limits: Limits
+    ) -> None:
+        self._db = db
+        self._fold = folded
+        self._disk = disk
+        self._limits = limits
+        self._manifests: list[Manifest] = []
+        self.segments: tuple[File, ...] = ()
+        self.reading = threading.Lock()
+        self.settle_us = us(limits.settle_s)
+        self.made = 0
+        self.errors = 0
+
+    @property
+    def applied(self) -> int:
+        """The last journal ID that the newest checkpoint covers; 0 without one."""
+        return self._manifests[0].applied if self._manifests else 0
+
+    @property
+    def trimmable(self) -> int:
+        """The last journal ID that the older of two good snapshots covers; 0 without two."""
+        return self._manifests[-1].applied if len(self._manifests) == KEEP else 0
+
+    def make(self, applied: int, now_us: int) -> bool:
+        """Write a checkpoint that covers the journal up to *applied*.
+
+        False where it could not be written (a full disk, say): all stays in memory and
+        journal, to be tried again.
+        """
+        if self._manifests and self.applied == applied:
+            return True
+        self._db.execute("BEGIN")
+        try:
+            manifest = self._write(applied, now_us)
+            self._disk.commit(manifest)
+        except (OSError, duckdb.Error):
+            self._db.execute("ROLLBACK")
+            self.errors += 1
+            self._sweep()
+            return False
+        self._db.execute("COMMIT")
+        self.made += 1
+        self._manifests = [manifest, *self._manifests][:KEEP]
+        with self.reading:
+            self.segments = tuple(manifest.segments)
+            self._sweep()
+        return True
+
+    def _sweep(self) -> None:
+        self._disk.sweep(self._manifests)
+
+    def _write(self, applied: int, now_us: int) -> Manifest:
+        db, tag = self._db, f"{applied:020d}"
+        manifest = Manifest(applied, now_us, segments=self._retained(now_us))
+        self._segment(manifest, "signals", "signals", "arrived_us", tag)
+        db.execute("DELETE FROM signals")
+        self.settle_us = us(self._limits.settle_s)
+        for relation in RELATIONS:
+            if relation.closed != "FALSE":
+                self._settle(relation, now_us)
+                self._segment(manifest, relation.name, "settled", "last_seen_us", tag)
+        db.execute(f"DELETE FROM marks WHERE arrived_us < {now_us - min(self.settle_us, HOUR_US)}")
+        db.execute(f"DELETE FROM gaps WHERE to_us < {now_us - us(self._limits.abandon_s)}")
+        self._fold.compact_rates(now_us, DAY_US)
+        self._merge(manifest, tag)
+        for table in _HOT:
+            file = self._disk.write(db, table, f"snapshots/{tag}-{table}.parquet", f"FROM {table}")
+            if file:
+                manifest.hot.append(file)
+        return manifest
+
+    def _segment(self, manifest: Manifest, table: str, rows: str, at: str, tag: str) -> None:
+        file = self._disk.write(self._db, table, f"segments/{table}-{tag}.parquet", f"FROM {rows}")
+        if file:
+            span = self._db.execute(f"SELECT min({at}), max({at}) FROM {rows}").fetchone()
+            low, high = span or (0, 0)
+            manifest.segments.append(
+                File(file.name, table, file.rows, file.size, file.crc, low or 0, high or 0)
+            )
+
+    def _settle(self, relation: Relation, now_us: int) -> None:
+        """Move rows past contradiction into the table `settled`: by the settle time, or by the cap."""
+        db, limits = self._db, self._limits
+        opened, closed = f"{relation.name}_open", f"{relation.name}_closed"
+        cut = now_us - us(limits.settle_s)
+        row = db.execute(
+            f"SELECT last_seen_us FROM {closed} ORDER BY last_seen_us DESC"
+            f" LIMIT 1 OFFSET {limits.hot_rows}"
+        ).fetchone()
+        if row and row[0] > cut:
+            cut = row[0]
+            self.settle_us = min(self.settle_us, now_us - cut)
+        stale = cut if relation.open_for == "settle" else now_us - us(limits.abandon_s)
+        db.execute(
+            "CREATE OR REPLACE TEMP TABLE settled AS"
+            f" SELECT * FROM {closed} WHERE last_seen_us <= {cut}"
+            f" UNION ALL SELECT * FROM {opened} WHERE last_seen_us <= {stale}"
+        )
+        db.execute(f"DELETE FROM {closed} WHERE last_seen_us <= {cut}")
+        db.execute(f"DELETE FROM {opened} WHERE last_seen_us <= {stale}")
+
+    def _merge(self, manifest: Manifest, tag: str) -> None:
+        """Join small segments of a table into one, so that history stays few files."""
+        few = self._limits.segment_rows // 4
+        for table in ("signals", *(one.name for one in RELATIONS)):
+            small = [one for one in manifest.segments if one.table == table and one.rows < few]
+            if len(small) < _MERGE:
+                continue
+            name = f"segments/{table}-merged-{tag}.parquet"
+            file = self._disk.write(self._db, table, name, f"FROM {self._disk.sql(small)}")
+            if file:
+                low, high = min(one.from_us for one in small), max(one.to_us for one in small)
+                merged = File(name, table, file.rows, file.size, file.crc, low, high)
+                rest = [one for one in manifest.segments if one not in small]
+                manifest.segments = [*rest, merged]
+
+    def _retained(self, now_us: int) -> list[File]:
+        """Return the segments that neither age nor size has outdated: the oldest go first."""
+        kept, size = [], 0
+        for one in sorted(self.segments, key=lambda one: one.to_us, reverse=True):
+            size += one.size
+            if one.to_us >= now_us - us(self._limits.keep_s) and size <= self._limits.keep_bytes:
+                kept.append(one)
+        return kept[::-1]
+
+    def recover(self) -> int:
+        """Load the newest snapshot that is whole; return the journal ID it covers, or 0."""
+        for manifest in self._disk.manifests():
+            if self._manifests or self._load(manifest):
+                self._manifests.append(manifest)
+        self._manifests = self._manifests[:KEEP]
+        self._sweep()
+        return self.applied
+
+    def _load(self, manifest: Manifest) -> bool:
+        """Take the hot tables of *manifest*; False, and nothing taken, if any is damaged."""
+        bad = [file for file in manifest.hot if not self._disk.good(file, whole=True)]
+        if not bad:
+            self._db.execute("BEGIN")
+            try:
+                for file in manifest.hot:
+                    self._db.execute(
+                        f"INSERT INTO {file.table} BY NAME FROM {self._disk.sql([file])}"
+                    )
+                self._db.execute("COMMIT")
+            except duckdb.Error:
+                self._db.execute("ROLLBACK")
+                bad = manifest.hot
+        for file in bad:
+            self._disk.set_aside(self._disk.root / file.name)
+        if bad:
+            return False
+        good = [file for file in manifest.segments if self._disk.good(file, whole=False)]
+        for file in manifest.segments:
+            if file not in good:
+                self._disk.set_aside(self._disk.root / file.name)
+        manifest.segments = good
+        self.segments = tuple(good)
+        return True

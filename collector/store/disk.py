@@ -1,0 +1,179 @@
+"""Files that survive: Parquet segments, snapshots, and the manifest that makes them true.
+
+A checkpoint writes its Parquet files, syncs them, and becomes valid by the rename of its
+manifest, which names every file with size and CRC32C and the journal ID that it covers.
+Two manifests are kept; what neither names is rubbish of an interrupted checkpoint.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import google_crc32c
+import orjson
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    import duckdb
+
+KEEP: Final = 2
+"""Good snapshots kept: the journal is trimmed only behind the older."""
+
+_BLOCK: Final = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One Parquet file of a relation, of `signals`, or of a hot table."""
+
+    name: str  # path below the data folder
+    table: str
+    rows: int
+    size: int
+    crc: int
+    from_us: int = 0  # arrival times of its rows, where it is a segment
+    to_us: int = 0
+
+
+@dataclass(slots=True)
+class Manifest:
+    """What a checkpoint is made of. `applied` is the last journal ID it covers."""
+
+    applied: int
+    made_us: int
+    hot: list[File] = field(default_factory=list)
+    segments: list[File] = field(default_factory=list)
+
+
+class Disk:
+    """The data folder's files beside the journal."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.damaged = 0
+        for name in ("segments", "snapshots", "damaged"):
+            (root / name).mkdir(parents=True, exist_ok=True)
+
+    def write(
+        self, connection: duckdb.DuckDBPyConnection, table: str, name: str, query: str
+    ) -> File | None:
+        """Write the rows of *query* as the Parquet file *name*, synced; None where there are none.
+
+        Raises OSError or duckdb.Error where it cannot be written; no half file stays.
+        """
+        path = self.root / name
+        partial = path.with_suffix(".partial")
+        try:
+            row = connection.execute(
+                f"COPY ({query}) TO '{_quoted(partial)}' (FORMAT parquet, COMPRESSION zstd)"
+            ).fetchone()
+            rows = int(row[0]) if row else 0
+            if not rows:
+                partial.unlink(missing_ok=True)
+                return None
+            with partial.open("rb+") as file:
+                crc, size = _crc(file)
+                os.fsync(file.fileno())
+            partial.rename(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+        return File(name, table, rows, size, crc)
+
+    def commit(self, manifest: Manifest) -> None:
+        """Make *manifest* true: written, synced, renamed; then what is outdated is removed."""
+        for folder in ("segments", "snapshots"):
+            _sync_folder(self.root / folder)
+        path = self._path(manifest.applied)
+        body = orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2)
+        partial = path.with_suffix(".partial")
+        with partial.open("wb") as file:
+            file.write(b"%08x\n" % google_crc32c.value(body) + body)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.rename(path)
+        _sync_folder(path.parent)
+
+    def manifests(self) -> Iterator[Manifest]:
+        """Yield the manifests whose own checksum holds, newest first; others are set aside."""
+        for path in sorted(self.root.glob("snapshots/*.json"), reverse=True):
+            found = _read_manifest(path)
+            if found is None:
+                self.set_aside(path)
+            else:
+                yield found
+
+    def good(self, file: File, *, whole: bool) -> bool:
+        """Tell whether *file* is there and of its size; *whole* also checks its CRC32C."""
+        path = self.root / file.name
+        try:
+            if path.stat().st_size != file.size:
+                return False
+            if whole:
+                with path.open("rb") as opened:
+                    return _crc(opened)[0] == file.crc
+        except OSError:
+            return False
+        return True
+
+    def set_aside(self, path: Path) -> None:
+        """Move a damaged file out of the way, alone, and count it."""
+        self.damaged += 1
+        if path.exists():
+            path.rename(self.root / "damaged" / path.name)
+
+    def sweep(self, kept: Iterable[Manifest]) -> None:
+        """Remove what no manifest of *kept* names."""
+        kept = list(kept)
+        names = {file.name for one in kept for file in (*one.hot, *one.segments)}
+        names |= {self._path(one.applied).relative_to(self.root).as_posix() for one in kept}
+        for folder in ("segments", "snapshots"):
+            for path in (self.root / folder).iterdir():
+                if path.relative_to(self.root).as_posix() not in names:
+                    path.unlink(missing_ok=True)
+
+    def sql(self, files: Iterable[File]) -> str:
+        """Return the FROM clause that reads *files* as one."""
+        names = ", ".join(f"'{_quoted(self.root / file.name)}'" for file in files)
+        return f"read_parquet([{names}], union_by_name = true)"
+
+    def _path(self, applied: int) -> Path:
+        return self.root / "snapshots" / f"{applied:020d}.json"
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")
+
+
+def _crc(file: Any) -> tuple[int, int]:  # noqa: ANN401 - any binary file
+    crc, size = 0, 0
+    file.seek(0)
+    while block := file.read(_BLOCK):
+        crc = google_crc32c.extend(crc, block)
+        size += len(block)
+    return crc, size
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _read_manifest(path: Path) -> Manifest | None:
+    try:
+        crc, _, body = path.read_bytes().partition(b"\n")
+        if int(crc, 16) != google_crc32c.value(body):
+            return None
+        said = orjson.loads(body)
+        hot = [File(**one) for one in said["hot"]]
+        segments = [File(**one) for one in said["segments"]]
+        return Manifest(said["applied"], said["made_us"], hot, segments)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

@@ -1,0 +1,163 @@
+"""The journal: everything that came in, checked and synced before it is acknowledged.
+
+SQLite in WAL mode with `synchronous=FULL`: a transaction that has returned survives a kill
+and a power cut. Each body has its CRC32C beside it, so that a damaged record is found,
+counted and skipped instead of being believed.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import google_crc32c
+import orjson
+
+from collector.pipeline import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+FORMAT: Final = 1
+"""Version of the tables below, kept in SQLite's `user_version`."""
+
+_TABLES: Final = """
+CREATE TABLE IF NOT EXISTS record (
+  id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, arrived_us INTEGER NOT NULL,
+  meta BLOB NOT NULL, crc INTEGER NOT NULL, body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS position (
+  file TEXT PRIMARY KEY, mark TEXT NOT NULL, offset INTEGER NOT NULL, path TEXT NOT NULL);
+"""
+
+
+class JournalFullError(Exception):
+    """The disk, or the journal's own limit, is full: ask the sender to come again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is to be appended. *position* belongs to a chunk of a followed file."""
+
+    kind: str
+    arrived_us: int
+    body: bytes
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    position: tuple[str, str, int, str] | None = None  # file, mark, offset, path
+    decoded: Any = None
+
+
+class Journal:
+    """An append-only, checked, synced list of records. Its calls may come from any thread."""
+
+    def __init__(self, path: Path, *, max_bytes: int = 10 << 30) -> None:
+        """Open or make the journal at *path*.
+
+        Raises ValueError if a newer version wrote it, sqlite3.DatabaseError if it is not ours.
+        """
+        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._lock = threading.Lock()
+        self._max_bytes = max_bytes
+        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+        if version > FORMAT:
+            self._db.close()
+            msg = f"{path} has format {version}; this version reads up to {FORMAT}"
+            raise ValueError(msg)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+        self._db.execute("PRAGMA cache_size=-16000")
+        self._db.execute("PRAGMA journal_size_limit=67108864")
+        self._db.executescript(_TABLES + f"PRAGMA user_version={FORMAT};")
+        self.last_id: int = self._db.execute(
+            "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name='record'), 0)"
+        ).fetchone()[0]
+        self.damaged = 0
+        self._page = self._db.execute("PRAGMA page_size").fetchone()[0]
+
+    def append(self, entries: Sequence[Entry]) -> list[Record]:
+        """Append *entries* in one transaction, synced when this returns.
+
+        Raises JournalFullError where there is no room; nothing of *entries* is kept then.
+        """
+        with self._lock:
+            return self._append(entries)
+
+    def _append(self, entries: Sequence[Entry]) -> list[Record]:
+        if self.size_bytes() > self._max_bytes:
+            msg = f"the journal has reached its limit of {self._max_bytes} bytes"
+            raise JournalFullError(msg)
+        records, rows = [], []
+        for offset, entry in enumerate(entries, self.last_id + 1):
+            meta = orjson.dumps(dict(entry.meta))
+            crc = google_crc32c.extend(google_crc32c.value(entry.body), meta)
+            rows.append((offset, entry.kind, entry.arrived_us, meta, crc, entry.body))
+            records.append(
+                Record(offset, entry.kind, entry.arrived_us, entry.meta, entry.body, entry.decoded)
+            )
+        positions = [entry.position for entry in entries if entry.position]
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany("INSERT INTO record VALUES (?, ?, ?, ?, ?, ?)", rows)
+            self._db.executemany("INSERT OR REPLACE INTO position VALUES (?, ?, ?, ?)", positions)
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            msg = f"the journal could not be written: {error}"
+            raise JournalFullError(msg) from error
+        self.last_id += len(rows)
+        return records
+
+    def read(self, after: int, *, limit: int = 500) -> tuple[list[Record], int]:
+        """Return up to *limit* records past the ID *after*, and the last ID looked at.
+
+        Damaged records are left out and counted in `damaged`.
+        """
+        with self._lock:
+            found = self._db.execute(
+                "SELECT id, kind, arrived_us, meta, crc, body FROM record WHERE id > ? ORDER BY id LIMIT ?",
+                (after, limit),
+            ).fetchall()
+        records = []
+        for number, kind, arrived_us, meta, crc, body in found:
+            if google_crc32c.extend(google_crc32c.value(body), meta) != crc:
+                self.damaged += 1
+                continue
+            records.append(Record(number, kind, arrived_us, orjson.loads(meta), body))
+        return records, (found[-1][0] if found else after)
+
+    def positions(self) -> list[tuple[str, str, int, str]]:
+        """Return how far each followed file has been taken in: file, mark, offset, path."""
+        with self._lock:
+            return self._db.execute("SELECT file, mark, offset, path FROM position").fetchall()
+
+    def trim(self, upto: int) -> None:
+        """Drop records up to and including the ID *upto*; their pages are used again.
+
+        Raises JournalFullError where the disk has not even room for that.
+        """
+        while True:
+            try:
+                with self._lock:  # a few at a time: senders wait for their sync meanwhile
+                    gone = self._db.execute(
+                        "DELETE FROM record WHERE id IN"
+                        " (SELECT id FROM record WHERE id <= ? ORDER BY id LIMIT 64)",
+                        (upto,),
+                    ).rowcount
+            except sqlite3.Error as error:
+                msg = f"the journal could not be trimmed: {error}"
+                raise JournalFullError(msg) from error
+            if not gone:
+                return
+
+    def size_bytes(self) -> int:
+        """Return the size of what the journal holds (free pages left out)."""
+        pages = self._db.execute("PRAGMA page_count").fetchone()[0]
+        free = self._db.execute("PRAGMA freelist_count").fetchone()[0]
+        return int((pages - free) * self._page)
+
+    def close(self) -> None:
+        """Close the file; everything appended is on disk already."""
+        self._db.close()

@@ -1,0 +1,184 @@
+"""The judge: runs every detector at a moment and moves findings between verdicts.
+
+`suspected → confirmed → resolved | retracted`, and *unknown* where silence proves nothing.
+A detector that fails keeps its findings as they were: nothing ends by our own fault.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from detectors._witness import Witnesses
+from model.findings import Finding
+from model.units import us
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    import duckdb
+
+    from detectors._kit import Detector
+
+_LOG = logging.getLogger("zombiewatch.judge")
+
+
+class Keeper(Protocol):
+    """Where findings outlive the process."""
+
+    def open_findings(self) -> list[Finding]:
+        """Return the findings that have not ended."""
+        ...
+
+    def save(self, changed: Iterable[Finding]) -> None:
+        """Store *changed*, giving new ones (ID 0) their ID."""
+        ...
+
+
+@dataclass(slots=True)
+class Report:
+    """What one evaluation did. Durations in seconds."""
+
+    at_us: int
+    took_s: dict[str, float] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    changed: list[Finding] = field(default_factory=list)
+
+
+class Judge:
+    """Holds the open findings of all *detectors*; one evaluation at a time."""
+
+    def __init__(
+        self,
+        detectors: Sequence[Detector],
+        keeper: Keeper,
+        *,
+        settings: Mapping[str, Mapping[str, Any]] | None = None,
+        occurrence_s: float = 900.0,
+        abandon_s: float = 7 * 86_400.0,
+    ) -> None:
+        self._detectors = detectors
+        self._keeper = keeper
+        self._settings = settings or {}
+        self._occurrence_s = occurrence_s
+        self._abandon_us = us(abandon_s)
+        self.open: dict[str, Finding] = {one.key: one for one in keeper.open_findings()}
+        self.failing: dict[str, str] = {}
+        self.errors: dict[str, int] = {}
+        self.totals: dict[tuple[str, str], int] = {}
+        self.delays: list[tuple[str, float]] = []
+
+    def evaluate(
+        self, reader: duckdb.DuckDBPyConnection, now_us: int, *, heard_us: int | None = None
+    ) -> Report:
+        """Judge the relations that *reader* shows at the moment *now_us*.
+
+        *heard_us* is up to when all followed files have been read (None: not yet).
+        """
+        report = Report(now_us)
+        witnesses = Witnesses.of(reader, now_us, heard_us)
+        for detector in self._detectors:
+            begun = time.perf_counter()
+            try:
+                rows = self._rows(reader, detector, now_us)
+                report.changed += self._move(reader, detector, rows, witnesses, now_us)
+                self.failing.pop(detector.name, None)
+            except Exception as error:
+                _LOG.exception("detector %s failed", detector.name)
+                self.failing[detector.name] = report.failed[detector.name] = str(error)
+                self.errors[detector.name] = self.errors.get(detector.name, 0) + 1
+            report.took_s[detector.name] = time.perf_counter() - begun
+        if report.changed:
+            self._keeper.save(report.changed)
+        for one in report.changed:
+            if one.ended_us is not None:
+                self.open.pop(one.key, None)
+        return report
+
+    def _rows(
+        self, reader: duckdb.DuckDBPyConnection, detector: Detector, now_us: int
+    ) -> list[dict[str, Any]]:
+        query = detector.query(now_us, self._settings.get(detector.name, {}), self._occurrence_s)
+        found = reader.execute(query)
+        names = [column[0] for column in found.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+
+    def _move(
+        self,
+        reader: duckdb.DuckDBPyConnection,
+        detector: Detector,
+        rows: Sequence[Mapping[str, Any]],
+        witnesses: Witnesses,
+        now_us: int,
+    ) -> list[Finding]:
+        changed, seen = [], set()
+        for row, evidence in witnesses.weigh(detector, rows):
+            finding = self._finding(detector, row, now_us)
+            seen.add(finding.key)
+            before = (finding.verdict, finding.id)
+            finding.take(row, detector.sentence(row))
+            if finding.verdict == "confirmed":
+                continue
+            if evidence.verdict == "unknown":
+                finding.verdict, finding.reason = "unknown", evidence.reason
+            elif evidence.verdict == "wait":
+                finding.verdict, finding.reason = "suspected", evidence.reason
+            elif now_us - finding.suspected_us >= us(detector.hold_s):
+                finding.verdict, finding.reason, finding.confirmed_us = "confirmed", None, now_us
+                self._count(detector, "confirmed")
+                begun = row.get("deadline_us") or row["since_us"]
+                self.delays.append((detector.name, max(0.0, (now_us - begun) / 1e6)))
+            if finding.verdict == "unknown" and before[0] != "unknown":
+                self._count(detector, "unknown")
+            if (finding.verdict, finding.id) != before or not finding.id:
+                changed.append(finding)
+        gone = [
+            one
+            for one in self.open.values()
+            if one.detector == detector.name
+            and (one.key not in seen or now_us - one.suspected_us > self._abandon_us)
+        ]
+        if gone:
+            self._end(reader, detector, gone, now_us)
+        return changed + gone
+
+    def _finding(self, detector: Detector, row: Mapping[str, Any], now_us: int) -> Finding:
+        key = f"{detector.name}:{row['namespace']}/{row['subject']}"
+        found = self.open.get(key)
+        if found is None:
+            found = self.open[key] = Finding.new(key, detector.name, detector.summary, now_us)
+        found.severity = row.get("severity") or detector.severity
+        return found
+
+    def _end(
+        self,
+        reader: duckdb.DuckDBPyConnection,
+        detector: Detector,
+        gone: Sequence[Finding],
+        now_us: int,
+    ) -> None:
+        """End *gone*: a confirmed one whose contradiction happened before we confirmed was wrong."""
+        cleared: dict[str, int] = {}
+        if detector.clears and any(one.verdict == "confirmed" for one in gone):
+            wanted = ", ".join("'" + one.subject.replace("'", "''") + "'" for one in gone)
+            rows = reader.execute(
+                f"SELECT namespace, subject, cleared_us FROM ({detector.clears}) c WHERE subject IN ({wanted})"
+            ).fetchall()
+            cleared = {f"{detector.name}:{space}/{subject}": at for space, subject, at in rows if at}
+        for one in gone:
+            one.ended_us = now_us
+            if one.verdict == "confirmed":
+                at = cleared.get(one.key)
+                wrong = at is not None and one.confirmed_us is not None and at < one.confirmed_us
+                one.verdict = "retracted" if wrong else "resolved"
+                self._count(detector, one.verdict)
+            elif one.verdict == "suspected":
+                one.verdict = "dropped"
+            else:
+                one.verdict = "resolved"
+
+    def _count(self, detector: Detector, verdict: str) -> None:
+        key = (detector.name, verdict)
+        self.totals[key] = self.totals.get(key, 0) + 1

@@ -1,0 +1,156 @@
+"""What a detector is: a sentence, a SELECT, thresholds, and cases that prove its edge."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import detectors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+SECTIONS: Final = ("Meaning", "Impact", "Diagnosis", "Mitigation")
+"""Headings that every detector's docstring has, in this order: they become its runbook."""
+
+COLUMNS: Final = ("namespace", "subject", "name", "service", "queue", "since_us")
+"""What every detector's SELECT returns; a detector with a `witness` also `deadline_us`.
+
+`severity`, where returned, replaces the detector's for that row; every further column is
+evidence: plain numbers and strings.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Signals in, findings out. Times `t` are seconds relative to the moment of judgement.
+
+    Signals are dictionaries of columns of `model.signals`; `t` sets both event and arrival
+    time, `arrived` another arrival. `finds` are the subjects found.
+    """
+
+    title: str
+    signals: Sequence[Mapping[str, Any]]
+    finds: Sequence[str]
+    verdict: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Detector:
+    """One failure mode. See the package's documentation for what each part is for.
+
+    `witness` is the side whose silence makes the verdict *unknown*; `covered_by` the measure
+    (see `model.relations`) that shows that what is missed has been seen before, for the same
+    service and name. `clears` is a SELECT of (subject, cleared_us): when that which ended a
+    finding happened, by which *retracted* is told from *resolved*.
+    """
+
+    severity: Literal["info", "warning", "critical"]
+    sql: str
+    fix: str
+    cases: Sequence[Case]
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    hold_s: float = 0.0
+    degradable: bool = True
+    lasts: Literal["condition", "occurrence"] = "condition"
+    witness: Literal["agent", "dispatcher"] | None = None
+    covered_by: str | None = None
+    clears: str | None = None
+    name: str = ""
+    doc: str = ""
+
+    @property
+    def summary(self) -> str:
+        """The docstring's first sentence: the alert's summary."""
+        return self.doc.strip().split("\n\n", 1)[0].replace("\n", " ")
+
+    @property
+    def runbook(self) -> dict[str, str]:
+        """The docstring's sections by heading."""
+        parts = re.split(r"^## (.+)$", self.doc, flags=re.MULTILINE)[1:]
+        return {parts[i].strip(): parts[i + 1].strip() for i in range(0, len(parts), 2)}
+
+    def query(self, now_us: int, settings: Mapping[str, Any], occurrence_s: float = 900.0) -> str:
+        """Return the SELECT for the moment *now_us*, thresholds filled in.
+
+        *settings* are this detector's of the configuration: thresholds by name, and
+        `overrides`: a list of {service, queue, name (globs), threshold: value}.
+        """
+        values: dict[str, object] = {
+            name: _threshold(name, settings.get(name, default), settings.get("overrides", ()))
+            for name, default in self.thresholds.items()
+        }
+        return self.sql.format(now=now_us, occurrence_us=round(occurrence_s * 1e6), **values)
+
+    def sentence(self, row: Mapping[str, Any]) -> str:
+        """Return what to do next, with the numbers of *row* filled in."""
+        return self.fix.format_map(_Plain(row))
+
+
+class _Plain(dict[str, Any]):
+    """Evidence as a sentence shows it: short numbers, a dash for what is not known."""
+
+    def __init__(self, row: Mapping[str, Any]) -> None:
+        super().__init__({key: _short(value) for key, value in row.items()})
+
+    def __missing__(self, key: str) -> str:
+        return "–"
+
+
+def _short(value: object) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"  # noqa: PLR2004 - three digits
+    return str(value)
+
+
+def _like(glob: str) -> str:
+    plain = glob.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_").replace("'", "''")
+    return plain.replace("*", "%").replace("?", "_")
+
+
+def _threshold(name: str, default: float, overrides: Sequence[Mapping[str, Any]]) -> str:
+    """Return a constant, or a CASE over the judged row (alias `a`) where there are overrides."""
+    cases = []
+    for one in overrides:
+        if name in one:
+            terms = [
+                f"coalesce(a.{column}, '') LIKE '{_like(str(one[column]))}' ESCAPE '\\'"
+                for column in ("service", "queue", "name")
+                if column in one
+            ]
+            cases.append(f"WHEN {' AND '.join(terms) or 'TRUE'} THEN {float(one[name])!r}")
+    constant = repr(float(default))
+    return f"(CASE {' '.join(cases)} ELSE {constant} END)" if cases else constant
+
+
+class BrokenDetectorError(Exception):
+    """A detector's module cannot be used; start-up stops."""
+
+
+@cache
+def load() -> tuple[Detector, ...]:
+    """Return every detector of the folder, by name.
+
+    Raises BrokenDetectorError where a module cannot be imported, or lacks what it must have.
+    """
+    found = []
+    for module in pkgutil.iter_modules(detectors.__path__):
+        if module.name.startswith("_"):
+            continue
+        try:
+            loaded = importlib.import_module(f"detectors.{module.name}")
+            one = replace(loaded.DETECTOR, name=module.name, doc=loaded.__doc__ or "")
+        except Exception as error:
+            msg = f"detectors/{module.name}.py cannot be used: {error}"
+            raise BrokenDetectorError(msg) from error
+        if tuple(one.runbook) != SECTIONS:
+            msg = f"detectors/{module.name}.py: its docstring needs the sections {', '.join(SECTIONS)}"
+            raise BrokenDetectorError(msg)
+        found.append(one)
+    return tuple(sorted(found, key=lambda one: one.name))

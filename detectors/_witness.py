@@ -1,0 +1,108 @@
+"""When is silence evidence? Only if who is silent could have been heard, all the time.
+
+Absence counts where the missing phase was seen before for that service and name, the side
+that would speak has been heard since the deadline, every followed file has been read past
+it, and no gap of ours lies in between. Otherwise the verdict is unknown, or has to wait.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    import duckdb
+
+    from detectors._kit import Detector
+
+_DARK_US: Final = 60_000_000
+"""Until a side has been silent for so long, its next word is waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Whether a row may be confirmed, and if not, why."""
+
+    verdict: Literal["ok", "unknown", "wait"]
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    first_us: int
+    seen_us: int
+    keeps: bool  # by a followed file that holds what we missed
+
+
+@dataclass(frozen=True, slots=True)
+class Witnesses:
+    """What could be heard: per namespace and side, gaps of ours, what was ever covered."""
+
+    sides: Mapping[tuple[str, str], _Side]
+    gaps: Sequence[tuple[int, int]]
+    covered: frozenset[tuple[str, str, str, str]]
+    now_us: int
+    heard_us: int | None
+
+    @classmethod
+    def of(
+        cls, reader: duckdb.DuckDBPyConnection, now_us: int, heard_us: int | None
+    ) -> Witnesses:
+        """Read the witnesses from the relations; *heard_us* as `Judge.evaluate` has it."""
+        sides = reader.execute(
+            "SELECT namespace, side, min(first_us), max(last_seen_us), bool_or(way = 'file' AND"
+            " coalesce(sign_seen_us, record_seen_us, log_seen_us) IS NOT NULL) FROM sources GROUP BY ALL"
+        ).fetchall()
+        gaps = reader.execute("SELECT from_us, to_us FROM gaps WHERE way = 'push'").fetchall()
+        covered = reader.execute(
+            "SELECT DISTINCT namespace, measure, service, key FROM rates"
+        ).fetchall()
+        return cls(
+            {(space, side): _Side(first, seen, keeps) for space, side, first, seen, keeps in sides},
+            gaps,
+            frozenset(covered),
+            now_us,
+            heard_us,
+        )
+
+    def weigh(
+        self, detector: Detector, rows: Sequence[Mapping[str, Any]]
+    ) -> Iterator[tuple[Mapping[str, Any], Evidence]]:
+        """Yield each row with its evidence; what was never covered comes once per service and name."""
+        told: set[tuple[str, str, str]] = set()
+        for row in rows:
+            if detector.witness is None:
+                yield row, Evidence("ok")
+                continue
+            measure = detector.covered_by
+            group = (row["namespace"], row["service"] or "", row["name"] or "")
+            if measure and (group[0], measure, group[1], group[2]) not in self.covered:
+                if group not in told:
+                    told.add(group)
+                    yield row, Evidence("unknown", _UNCOVERED.format(side=detector.witness))
+                continue
+            yield row, self._absence(detector.witness, row)
+
+    def _absence(self, side: str, row: Mapping[str, Any]) -> Evidence:
+        since, deadline = row["since_us"], row["deadline_us"]
+        witness = self.sides.get((row["namespace"], side))
+        if witness is None:
+            return Evidence("unknown", f"nothing was ever heard from the {side}'s side")
+        if since < witness.first_us:
+            return Evidence("unknown", f"it began before the {side}'s side was first heard")
+        if not witness.keeps and any(low < deadline and high > since for low, high in self.gaps):
+            return Evidence("unknown", "we were not listening for a part of the time")
+        if self.heard_us is None or self.heard_us < deadline:
+            return Evidence("wait", "followed files have not been read that far")
+        if witness.seen_us < deadline and self.now_us - witness.seen_us < _DARK_US:
+            return Evidence("wait", f"the {side}'s side has not been heard since")
+        if witness.seen_us < deadline:
+            return Evidence("unknown", f"the {side}'s side has not been heard since")
+        return Evidence("ok")
+
+
+_UNCOVERED: Final = (
+    "not covered: for this service and name, the {side}'s side has never shown what is missed here"
+)

@@ -1,0 +1,118 @@
+"""A run ended at the agent, and the dispatcher never recorded how.
+
+## Meaning
+The agent's own story has an end with an outcome; `report_grace_s` later the dispatcher's has
+none. The evidence says how the report went: never sent, failed, given up, or accepted and
+then not recorded.
+
+## Impact
+Finished work counts as running until a time-out calls it failed; it may then be done again.
+A success that is lost is a customer who is told of a failure that was none.
+
+## Diagnosis
+In the timeline, find the agent's report call. Given up or failed: compare its limit with how
+long the dispatcher's side takes (`slow_report`). No call at all: the agent died or skipped it
+between the end and the report. Accepted but not recorded: look for an error or a rollback in
+the dispatcher's log at that moment.
+
+## Mitigation
+Set the state by hand from the agent's outcome. Let the agent log and retry a failed report,
+keep its last state until one has been acknowledged, and make the dispatcher's side
+idempotent.
+"""
+
+from detectors._kit import Case, Detector
+
+_A = {"side": "agent", "service": "agent", "task_name": "sync", "instance": "agent-1"}
+_D = {"side": "dispatcher", "service": "oxr", "task_name": "sync"}
+_SEEN = [
+    {**_D, "t": -300, "phase": "dispatched", "task": "t0"},
+    {**_A, "t": -298, "phase": "finished", "task": "t0", "outcome": "success"},
+    {**_D, "t": -297, "phase": "recorded", "task": "t0", "state": "success"},
+    {**_D, "t": -150, "phase": "dispatched", "task": "t1"},
+    {**_A, "t": -149, "phase": "started", "task": "t1"},
+    {**_D, "t": 0, "phase": "enqueued", "task": "t9"},
+]
+
+DETECTOR = Detector(
+    severity="warning",
+    witness="dispatcher",
+    covered_by="record",
+    thresholds={"report_grace_s": 30.0},
+    sql="""
+SELECT a.namespace, a.task || '/' || CAST(a.attempt AS VARCHAR) AS subject, a.name, a.service,
+  a.queue, a.finished_us AS since_us,
+  CAST(a.finished_seen_us + {report_grace_s} * 1e6 AS BIGINT) AS deadline_us,
+  a.task, a.attempt, a.agent, a.outcome, a.exit_code,
+  ({now} - a.finished_seen_us) / 1e6 AS waited_s,
+  CASE WHEN a.report_answer = 'call.committed' THEN 'accepted but not recorded'
+    WHEN a.report_call = 'call.gave_up' THEN 'the agent gave up on it'
+    WHEN a.report_call = 'call.failed' OR a.report_answer = 'call.errored' THEN 'failed'
+    WHEN a.report_call = 'call.ok' OR a.reported_outcome = 'success' THEN 'accepted but not recorded'
+    WHEN a.reported_us IS NOT NULL THEN 'failed'
+    WHEN a.report_call = 'call.sent' THEN 'sent, no answer seen'
+    ELSE 'never sent' END AS report
+FROM open_attempts a
+WHERE a.finished_us IS NOT NULL AND a.recorded_us IS NULL AND a.requeued_us IS NULL
+  AND a.dead_lettered_us IS NULL AND coalesce(a.reports, TRUE) AND NOT a.joined_late
+  AND {now} - a.finished_seen_us > {report_grace_s} * 1e6
+ORDER BY since_us, subject""",
+    clears="""
+SELECT namespace, task || '/' || CAST(attempt AS VARCHAR) AS subject,
+  coalesce(recorded_us, requeued_us) AS cleared_us
+FROM attempts WHERE recorded_us IS NOT NULL OR requeued_us IS NOT NULL""",
+    fix="Set {task} to {outcome}: {agent} ended it so, and the report was: {report}. Let the agent"
+    " log and retry failed reports.",
+    cases=[
+        Case(
+            "ended 31 s ago, nothing recorded",
+            [*_SEEN, {**_A, "t": -31, "phase": "finished", "task": "t1", "outcome": "success"}],
+            ["t1/1"],
+            "confirmed",
+        ),
+        Case(
+            "ended 30 s ago",
+            [*_SEEN, {**_A, "t": -30, "phase": "finished", "task": "t1", "outcome": "success"}],
+            [],
+        ),
+        Case(
+            "recorded in time",
+            [
+                *_SEEN,
+                {**_A, "t": -31, "phase": "finished", "task": "t1", "outcome": "success"},
+                {**_D, "t": -2, "phase": "recorded", "task": "t1", "state": "success"},
+            ],
+            [],
+        ),
+        Case(
+            "recorded as running is not final",
+            [
+                *_SEEN,
+                {**_A, "t": -31, "phase": "finished", "task": "t1", "outcome": "success"},
+                {**_D, "t": -30, "phase": "recorded", "task": "t1", "state": "running"},
+            ],
+            ["t1/1"],
+            "confirmed",
+        ),
+        Case(
+            "yielded ends the run, not the attempt",
+            [*_SEEN, {**_A, "t": -31, "phase": "finished", "task": "t1", "outcome": "yielded"}],
+            [],
+        ),
+        Case(
+            "results of this task are never recorded",
+            [
+                *_SEEN,
+                {**_A, "t": -31, "phase": "finished", "task": "t1", "outcome": "success",
+                 "reports": False},
+            ],
+            [],
+        ),
+        Case(
+            "the dispatcher has not been heard since: unknown",
+            [*_SEEN[:-1], {**_A, "t": -31, "phase": "finished", "task": "t1", "outcome": "success"}],
+            ["t1/1"],
+            "unknown",
+        ),
+    ],
+)

@@ -1,0 +1,138 @@
+"""Reports take longer and longer at the dispatcher, though there are not more of them.
+
+## Meaning
+At a flat number of report calls, the time that the callee takes for one has been rising (by
+the median of all slopes between bins, which a few slow calls cannot bend): its 95th
+percentile has doubled since the window began, or has passed half of the caller's limit.
+
+## Impact
+When it crosses the limit, every report will be given up by its caller: finished work will
+look unfinished, all of it at once.
+
+## Diagnosis
+Time that grows with history at constant load is a missing index, a growing table or list, or
+a lock held ever longer. Compare the growth with the number of rows behind the look-up, and
+ask the database for its plan.
+
+## Mitigation
+Add the index or archive old rows. Until then raise the caller's limit above what is needed,
+and make sure that failed reports are retried.
+"""
+
+from detectors._kit import Case, Detector
+
+
+def _calls(times: list[float], limit: float = 5.0, per_minute: int = 4) -> list[dict[str, object]]:
+    """Return report calls that took *times* seconds, *per_minute* of each, a minute apart."""
+    return [
+        signal
+        for minute, seconds in enumerate(times)
+        for number in range(per_minute)
+        for begun in [60.0 * (minute - len(times)) + 10 * number]
+        for common in [{"request_id": f"r{minute}-{number}", "purpose": "report"}]
+        for signal in (
+            {**common, "side": "agent", "service": "agent", "phase": "call.sent", "t": begun,
+             "call_timeout_s": limit},
+            {**common, "side": "dispatcher", "service": "oxr", "phase": "call.received", "t": begun},
+            {**common, "side": "dispatcher", "service": "oxr", "phase": "call.committed",
+             "t": begun + seconds},
+        )
+    ]
+
+
+DETECTOR = Detector(
+    severity="warning",
+    thresholds={
+        "window_s": 1800.0,
+        "bin_s": 60.0,
+        "samples_min": 40.0,
+        "growth": 2.0,
+        "load_growth": 1.3,
+        "floor_s": 0.05,
+    },
+    sql="""
+WITH spread AS (
+  SELECT r.namespace, r.service, CAST(floor(r.bin_us / ({bin_s} * 1e6)) AS BIGINT) AS x, r.bucket,
+    sum(r.n) AS n
+  FROM rates r WHERE r.measure = 'answer' AND r.key = 'report'
+    AND r.bin_us > {now} - {window_s} * 1e6 AND r.bin_us <= {now}
+  GROUP BY r.namespace, r.service, x, r.bucket
+), summed AS (
+  SELECT namespace, service, x, bucket, n,
+    sum(n) OVER (PARTITION BY namespace, service, x ORDER BY bucket) AS below,
+    sum(n) OVER (PARTITION BY namespace, service, x) AS total
+  FROM spread
+), bins AS (
+  SELECT namespace, service, x, max(total) AS n,
+    power(2.0, (min(CASE WHEN below >= 0.5 * total THEN bucket END) + 0.5) / 8.0) / 1e6 AS p50_s,
+    power(2.0, (min(CASE WHEN below >= 0.95 * total THEN bucket END) + 0.5) / 8.0) / 1e6 AS p95_s
+  FROM summed GROUP BY namespace, service, x
+), placed AS (
+  SELECT b.*, e.first_x, e.last_x, (b.x - e.first_x) * 3 < (e.last_x - e.first_x) AS early,
+    (e.last_x - b.x) * 3 < (e.last_x - e.first_x) AS late
+  FROM bins b JOIN (SELECT namespace, service, min(x) AS first_x, max(x) AS last_x FROM bins
+    GROUP BY namespace, service) e ON e.namespace = b.namespace AND e.service = b.service
+), slopes AS (
+  SELECT p.namespace, p.service, quantile_cont((q.p95_s - p.p95_s) / (q.x - p.x), 0.5) AS slope,
+    quantile_cont((q.p50_s - p.p50_s) / (q.x - p.x), 0.5) AS slope50
+  FROM bins p JOIN bins q ON q.namespace = p.namespace AND q.service = p.service AND q.x > p.x
+  GROUP BY p.namespace, p.service
+), ends AS (
+  SELECT namespace, service, sum(n) AS n, count(*) AS bins, max(last_x) - min(first_x) AS width,
+    min(first_x) AS first_x,
+    quantile_cont(CASE WHEN early THEN p95_s END, 0.5) AS before_s,
+    quantile_cont(CASE WHEN late THEN p95_s END, 0.5) AS now_s,
+    quantile_cont(CASE WHEN early THEN p50_s END, 0.5) AS before50_s,
+    quantile_cont(CASE WHEN late THEN p50_s END, 0.5) AS now50_s,
+    avg(CASE WHEN early THEN n END) AS load_before, avg(CASE WHEN late THEN n END) AS load_now
+  FROM placed GROUP BY namespace, service
+), limits AS (
+  SELECT namespace, max(limit_s) AS limit_s FROM calls
+  WHERE purpose = 'report' AND limit_s IS NOT NULL GROUP BY namespace
+)
+SELECT a.namespace, a.service AS subject, CAST(NULL AS VARCHAR) AS name, a.service,
+  CAST(NULL AS VARCHAR) AS queue, CAST(a.first_x * {bin_s} * 1e6 AS BIGINT) AS since_us,
+  a.before_s, a.now_s, a.now50_s, a.slope * 60 / {bin_s} AS rise_s_per_min, a.load_before,
+  a.load_now, a.limit_s, a.n AS calls,
+  CASE WHEN a.limit_s > a.now_s THEN (a.limit_s - a.now_s) / a.slope * {bin_s} END AS crosses_in_s
+FROM (
+  SELECT e.*, s.slope, s.slope50, l.limit_s FROM ends e
+  JOIN slopes s ON s.namespace = e.namespace AND s.service = e.service
+  LEFT JOIN limits l ON l.namespace = e.namespace
+) a
+WHERE a.n >= {samples_min} AND a.bins >= 6 AND a.slope > 0 AND a.slope50 > 0
+  AND a.load_now <= a.load_before * {load_growth}
+  AND a.now_s > {floor_s} AND a.now50_s >= a.before50_s * 1.3
+  AND (a.now_s >= a.before_s * {growth} AND a.now50_s >= a.before50_s * {growth}
+    OR a.now_s >= a.limit_s / 2 AND a.slope * a.width >= a.limit_s / 5
+      AND a.slope50 * a.width >= a.before50_s * 0.5)
+ORDER BY since_us, subject""",
+    fix="Look for what grows behind {service}'s report path (an index that is missing?): its p95 went"
+    " from {before_s} s to {now_s} s at constant load, and callers give up at {limit_s} s.",
+    cases=[
+        Case(
+            "five times as slow at flat load",
+            _calls([0.2, 0.2, 0.3, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.0]),
+            ["oxr"],
+            "confirmed",
+        ),
+        Case("a little slower is not slow", _calls([0.2 + 0.01 * i for i in range(12)]), []),
+        Case("steady", _calls([0.9] * 12), []),
+        Case(
+            "near half of the limit, but flat: that is a limit that does not fit, not a rise",
+            _calls([3.0] * 12),
+            [],
+        ),
+        Case(
+            "load rose as well",
+            _calls([0.2] * 6, per_minute=3) and [
+                *({**one, "t": float(str(one["t"])) - 360} for one in _calls([0.2] * 6, per_minute=3)),
+                *({**one, "request_id": f"late-{one['request_id']}"}
+                  for one in _calls([0.6, 0.8, 1.0, 1.2, 1.4, 1.6], per_minute=6)),
+            ],
+            [],
+        ),
+        Case("too few to tell", _calls([0.2, 0.4, 0.6, 0.8, 1.0, 1.2], per_minute=1), []),
+        Case("single slow calls among fast ones", _calls([0.1, 0.1, 0.9, 0.1, 0.1, 0.9] * 2), []),
+    ],
+)

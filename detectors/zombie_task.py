@@ -1,0 +1,172 @@
+"""A task was handed out, and no agent ever showed a sign of it.
+
+## Meaning
+The dispatcher holds this attempt *running* (it handed it out, or recorded it as running, or
+committed the call that hands it out), yet no agent accepted it, started it, beat for it or
+ended it, for longer than the grace: the greater of `start_grace_s` and three times the 99th
+percentile of what it usually takes.
+
+## Impact
+The work is not being done, and nobody will be told: the scheduler believes that it runs.
+What waits for it waits for ever, and slots that it holds are lost.
+
+## Diagnosis
+Open the task's timeline. If the call that handed it out was given up by its caller and
+committed afterwards, the cause is on the dispatcher's side (`gave_up_but_committed`): the
+state change outlived the request. If the call succeeded, look at the agent at that moment:
+did it die, or drop the task between receiving and starting it?
+
+## Mitigation
+Requeue the task, once you are sure that no agent runs it. Then mend the cause: tie the state
+change to the request's own context and deadline, or let the agent confirm before the state
+becomes *running*.
+"""
+
+from detectors._kit import Case, Detector
+
+_D = {"side": "dispatcher", "service": "oxr", "task_name": "sync"}
+_A = {"side": "agent", "service": "agent", "task_name": "sync"}
+_SEEN = [
+    {**_D, "t": -300, "phase": "dispatched", "task": "t0"},
+    {**_A, "t": -299, "phase": "accepted", "task": "t0"},
+    {**_A, "t": -298, "phase": "finished", "task": "t0", "outcome": "success"},
+    {**_D, "t": -297, "phase": "recorded", "task": "t0", "state": "success"},
+    {**_A, "t": 0, "phase": "heartbeat", "instance": "agent-1"},
+]
+
+DETECTOR = Detector(
+    severity="warning",
+    witness="agent",
+    covered_by="accept",
+    thresholds={"start_grace_s": 60.0},
+    sql="""
+SELECT a.namespace, a.task || '/' || CAST(a.attempt AS VARCHAR) AS subject, a.name, a.service,
+  a.queue, a.running_us AS since_us, a.running_seen_us + a.grace_us AS deadline_us,
+  a.task, a.attempt, a.request_id, ({now} - a.running_seen_us) / 1e6 AS silent_s,
+  a.grace_us / 1e6 AS grace_s, g.caller_instance AS handed_to,
+  CASE WHEN g.gave_up_us IS NOT NULL THEN 'its caller gave up' WHEN g.ok_us IS NOT NULL
+    THEN 'its caller got the answer' END AS dispatch_call
+FROM (
+  SELECT o.*, CAST(greatest({start_grace_s} * 1e6, 3 * coalesce(l.p99_us, 0)) AS BIGINT) AS grace_us
+  FROM (SELECT a.* FROM open_attempts a WHERE a.running_us IS NOT NULL AND a.sign_us IS NULL
+    AND a.recorded_us IS NULL AND a.requeued_us IS NULL AND a.dead_lettered_us IS NULL
+    AND NOT a.joined_late) o
+  LEFT JOIN learned l ON l.namespace = o.namespace AND l.measure = 'accept'
+    AND l.service = coalesce(o.service, '') AND l.key = coalesce(o.name, '')
+) a
+LEFT JOIN (SELECT namespace, request_id, min(caller_instance) AS caller_instance,
+    max(gave_up_us) AS gave_up_us, max(ok_us) AS ok_us
+  FROM calls WHERE purpose = 'dispatch' AND request_id IS NOT NULL GROUP BY namespace, request_id
+) g ON g.namespace = a.namespace AND g.request_id = a.request_id
+WHERE {now} - a.running_seen_us > a.grace_us
+  AND NOT EXISTS (SELECT 1 FROM attempts b WHERE b.namespace = a.namespace AND b.task = a.task
+    AND b.attempt > a.attempt)
+ORDER BY since_us, subject""",
+    clears="""
+SELECT namespace, task || '/' || CAST(attempt AS VARCHAR) AS subject,
+  least(coalesce(sign_us, recorded_us, requeued_us), coalesce(recorded_us, sign_us, requeued_us),
+    coalesce(requeued_us, sign_us, recorded_us)) AS cleared_us
+FROM attempts WHERE sign_us IS NOT NULL OR recorded_us IS NOT NULL OR requeued_us IS NOT NULL""",
+    fix="Requeue {task} once you are sure that no agent runs it: it was handed out {silent_s} s ago"
+    " (request {request_id}) and no agent has shown a sign of it.",
+    cases=[
+        Case(
+            "handed out 61 s ago, and silence",
+            [*_SEEN, {**_D, "t": -61, "phase": "dispatched", "task": "t1"}],
+            ["t1/1"],
+            "confirmed",
+        ),
+        Case(
+            "handed out 60 s ago: still within the grace",
+            [*_SEEN, {**_D, "t": -60, "phase": "dispatched", "task": "t1"}],
+            [],
+        ),
+        Case(
+            "the dispatch call was committed, which hands it out too",
+            [
+                *_SEEN,
+                {**_D, "t": -61, "phase": "call.committed", "purpose": "dispatch", "task": "t1",
+                 "request_id": "r1"},
+            ],
+            ["t1/1"],
+            "confirmed",
+        ),
+        Case(
+            "recorded as running by the dispatcher",
+            [*_SEEN, {**_D, "t": -61, "phase": "recorded", "state": "running", "task": "t1"}],
+            ["t1/1"],
+            "confirmed",
+        ),
+        Case(
+            "one sign is enough",
+            [
+                *_SEEN,
+                {**_D, "t": -61, "phase": "dispatched", "task": "t1"},
+                {**_A, "t": -1, "phase": "heartbeat", "task": "t1"},
+            ],
+            [],
+        ),
+        Case(
+            "a later attempt exists",
+            [
+                *_SEEN,
+                {**_D, "t": -61, "phase": "dispatched", "task": "t1"},
+                {**_D, "t": -30, "phase": "enqueued", "task": "t1", "attempt": 2},
+            ],
+            [],
+        ),
+        Case(
+            "a final record ended it",
+            [
+                *_SEEN,
+                {**_D, "t": -61, "phase": "dispatched", "task": "t1"},
+                {**_D, "t": -9, "phase": "recorded", "task": "t1", "state": "canceled"},
+            ],
+            [],
+        ),
+        Case(
+            "only queued is another matter",
+            [*_SEEN, {**_D, "t": -900, "phase": "enqueued", "task": "t1"}],
+            [],
+        ),
+        Case(
+            "requeued",
+            [
+                *_SEEN,
+                {**_D, "t": -61, "phase": "dispatched", "task": "t1"},
+                {**_D, "t": -9, "phase": "requeued", "task": "t1"},
+            ],
+            [],
+        ),
+        Case(
+            "no agent has been heard since: unknown, not zombie",
+            [*_SEEN[:-1], {**_D, "t": -61, "phase": "dispatched", "task": "t1"}],
+            ["t1/1"],
+            "unknown",
+        ),
+        Case(
+            "no agent ever showed a task of that name: not covered, said once",
+            [
+                {**_A, "t": -400, "phase": "heartbeat", "instance": "agent-1"},
+                {**_A, "t": 0, "phase": "heartbeat", "instance": "agent-1"},
+                {**_D, "t": -61, "phase": "dispatched", "task": "t1"},
+            ],
+            ["t1/1"],
+            "unknown",
+        ),
+        Case(
+            "a slow clock at the agent does not hide its sign",
+            [
+                *_SEEN,
+                {**_D, "t": -61, "phase": "dispatched", "task": "t1"},
+                {**_A, "t": -361, "arrived": -55, "phase": "accepted", "task": "t1"},
+            ],
+            [],
+        ),
+        Case(
+            "we joined late: its beginning was never seen",
+            [*_SEEN, {**_D, "t": -61, "phase": "reported", "task": "t1"}],
+            [],
+        ),
+    ],
+)

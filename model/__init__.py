@@ -1,0 +1,1 @@
+"""The shared words, and nothing that acts."""

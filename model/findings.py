@@ -1,0 +1,85 @@
+"""A finding: where two stories part, with its verdict, its evidence and what to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from model.units import iso
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+VERDICTS: Final = ("suspected", "confirmed", "unknown", "resolved", "retracted")
+
+_FIXED: Final = (
+    "namespace", "subject", "name", "service", "queue", "since_us", "deadline_us", "severity",
+    "task", "attempt", "request_id",
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class Finding:
+    """One finding over its life. Times are microseconds since 1970 UTC; `id` is 0 until stored."""
+
+    id: int
+    key: str
+    detector: str
+    summary: str
+    suspected_us: int
+    verdict: str = "suspected"
+    severity: str = "warning"
+    namespace: str = ""
+    subject: str = ""
+    name: str | None = None
+    service: str | None = None
+    queue: str | None = None
+    task: str | None = None
+    attempt: int | None = None
+    request_id: str | None = None
+    since_us: int = 0
+    confirmed_us: int | None = None
+    ended_us: int | None = None
+    reason: str | None = None
+    fix: str = ""
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def new(cls, key: str, detector: str, summary: str, now_us: int) -> Finding:
+        """Return a finding that was first suspected at *now_us*."""
+        return cls(0, key, detector, summary, now_us)
+
+    def take(self, row: Mapping[str, Any], fix: str) -> None:
+        """Take over what the detector's SELECT says now."""
+        for name in ("namespace", "subject", "name", "service", "queue", "since_us"):
+            setattr(self, name, row[name])
+        for name in ("task", "attempt", "request_id"):
+            setattr(self, name, row.get(name))
+        self.fix = fix
+        self.evidence = {key: value for key, value in row.items() if key not in _FIXED}
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the finding as the HTTP API shows it: ISO times, flat evidence."""
+        return {
+            "id": self.id,
+            "key": self.key,
+            "detector": self.detector,
+            "namespace": self.namespace,
+            "subject": self.subject,
+            "task": self.task,
+            "attempt": self.attempt,
+            "request_id": self.request_id,
+            "name": self.name,
+            "service": self.service,
+            "queue": self.queue,
+            "severity": self.severity,
+            "verdict": self.verdict,
+            "reason": self.reason,
+            "summary": self.summary,
+            "fix": self.fix,
+            "since": iso(self.since_us),
+            "suspected_at": iso(self.suspected_us),
+            "confirmed_at": iso(self.confirmed_us),
+            "ended_at": iso(self.ended_us),
+            "evidence": self.evidence,
+        }

@@ -1,0 +1,140 @@
+"""The one shape that every log record, span, heartbeat, ping and sample becomes.
+
+`COLUMNS` is the contract between receivers and the store; `ATTRIBUTES` says which
+attribute of the native form fills which column, so that receivers, rules and the
+documentation agree without a second list.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pyarrow as pa
+
+_S, _I, _F, _B = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+
+COLUMNS: Final = {
+    "seq": _I,  # journal record and row in it: the identity of a signal, for exactly-once
+    "arrived_us": _I,  # our clock, when it came in
+    "ts_us": _I,  # the sender's clock; start, for a span
+    "end_us": _I,  # end of a span, else null
+    "kind": _S,  # log, span, beat, ping, event, queue
+    "way": _S,  # which receiver: otlp, file, heartbeat
+    "source": _S,  # more exactly: path of the file, say
+    "namespace": _S,
+    "side": _S,
+    "service": _S,
+    "instance": _S,
+    "host": _S,
+    "boot": _S,
+    "phase": _S,
+    "name": _S,  # event name or span name
+    "severity": pa.int16(),
+    "body": _S,
+    "request_id": _S,
+    "trace_id": _S,
+    "span_id": _S,
+    "parent_id": _S,
+    "task": _S,
+    "attempt": pa.int32(),
+    "task_name": _S,
+    "queue": _S,
+    "priority": _S,
+    "depends_on": _S,
+    "reports": _B,
+    "outcome": _S,
+    "state": _S,
+    "exit_code": pa.int32(),
+    "eta_us": _I,
+    "timeout_s": _F,
+    "beat_s": _F,
+    "call_timeout_s": _F,
+    "purpose": _S,
+    "peer": _S,
+    "status_code": pa.int32(),
+    "error": _S,
+    "clean": _B,
+    "depth": _F,
+    "oldest_age_s": _F,
+    "in_flight": _F,
+    "consumers": _F,
+    "paused": _B,
+    "enqueued_total": _F,
+    "completed_total": _F,
+    "attr_keys": _S,  # every attribute, joined (see `pack`): kept, and cheap
+    "attr_values": _S,
+}
+"""Column → Arrow type. Times are microseconds since 1970 UTC."""
+
+SCHEMA: Final = pa.schema(list(COLUMNS.items()))
+
+ATTRIBUTES: Final = {
+    "zombiewatch.namespace": "namespace",
+    "zombiewatch.side": "side",
+    "service.name": "service",
+    "service.instance.id": "instance",
+    "host.name": "host",
+    "instance.boot": "boot",
+    "instance.clean": "clean",
+    "task.id": "task",
+    "task.attempt": "attempt",
+    "task.name": "task_name",
+    "task.queue": "queue",
+    "task.priority": "priority",
+    "task.depends_on": "depends_on",
+    "task.reports": "reports",
+    "task.outcome": "outcome",
+    "task.state": "state",
+    "task.exit_code": "exit_code",
+    "task.eta": "eta_us",
+    "task.timeout_s": "timeout_s",
+    "task.heartbeat_interval_s": "beat_s",
+    "call.timeout_s": "call_timeout_s",
+    "call.purpose": "purpose",
+    "http.response.status_code": "status_code",
+    "rpc.grpc.status_code": "status_code",
+    "server.address": "peer",
+    "error.type": "error",
+    "event.name": "name",
+    "queue.name": "queue",
+    "queue.depth": "depth",
+    "queue.oldest_age_s": "oldest_age_s",
+    "queue.in_flight": "in_flight",
+    "queue.consumers": "consumers",
+    "queue.paused": "paused",
+    "queue.enqueued_total": "enqueued_total",
+    "queue.completed_total": "completed_total",
+    # CI/CD conventions: a task run's ID is unique only within its pipeline run (receivers join both)
+    "cicd.pipeline.task.run.id": "task",
+    "cicd.pipeline.task.name": "task_name",
+    "cicd.pipeline.task.run.result": "outcome",
+    "cicd.worker.id": "instance",
+    # messaging conventions
+    "messaging.message.id": "task",
+    "messaging.destination.name": "queue",
+}
+"""Attribute → column, in order of preference: of two that fill one column, the first wins."""
+
+SETTABLE: Final = frozenset(
+    set(COLUMNS)
+    - {"seq", "arrived_us", "kind", "way", "source", "phase", "attr_keys", "attr_values", "body"}
+)
+"""Columns that a rule may fill."""
+
+SEPARATOR: Final = "\x1f"
+ESCAPE: Final = "\x1e"
+
+
+def unpack(keys: str | None, values: str | None) -> dict[str, str]:
+    """Return the attributes that were packed into two joined strings.
+
+    Within a value, the separator is kept as escape + "s" and the escape as escape + "e".
+    """
+    if not keys or values is None:
+        return {}
+
+    def plain(text: str) -> str:
+        return text.replace(ESCAPE + "s", SEPARATOR).replace(ESCAPE + "e", ESCAPE)
+
+    pairs = zip(keys.split(SEPARATOR), values.split(SEPARATOR), strict=False)
+    return {plain(key): plain(value) for key, value in pairs}
