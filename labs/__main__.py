@@ -35,7 +35,14 @@ def main() -> int:
         work = given.work or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         logs = given.logs or work / "logs"
         try:
-            figures = run(lab, given.otlp, logs.absolute(), work.absolute(), bugs, given.seconds)
+            figures = run(
+                lab,
+                otlp=given.otlp,
+                logs=logs.absolute(),
+                work=work.absolute(),
+                bugs=bugs,
+                seconds=given.seconds,
+            )
         except LabProcessError as error:
             sys.stderr.write(f"{error}\n")
             return 1
@@ -57,7 +64,7 @@ def _describe(parser: argparse.ArgumentParser, lab: Lab) -> None:
 
 
 def run(
-    lab: Lab, otlp: str, logs: Path, work: Path, bugs: frozenset[str], seconds: float
+    lab: Lab, *, otlp: str, logs: Path, work: Path, bugs: frozenset[str], seconds: float
 ) -> dict[str, float | int]:
     """Run *lab* from start to end, and return what really happened (also in work/truth.json).
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import labs
@@ -17,6 +16,7 @@ from labs._runner import LabProcessError, Runner
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 __all__ = ["Command", "Expected", "Lab", "LabProcessError", "Runner", "find_labs"]
 

@@ -68,9 +68,7 @@ def set_up(service: str, instance: str, *, otlp: str, logs: Path, logger: str) -
     )
     provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     exporter = OTLPSpanExporter(endpoint=f"{otlp.rstrip('/')}/v1/traces", timeout=_EXPORT_S)
-    provider.add_span_processor(
-        BatchSpanProcessor(exporter, schedule_delay_millis=_BATCH_DELAY_MS)
-    )
+    provider.add_span_processor(BatchSpanProcessor(exporter, schedule_delay_millis=_BATCH_DELAY_MS))
     logs.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(logs / f"{instance}.jsonl", encoding="utf-8")
     handler.setFormatter(_JsonLines(service, instance))

@@ -108,7 +108,7 @@ def nearest(word: str, choices: Iterable[str]) -> list[str]:
     for choice in choices:
         name = choice.lower()
         edits = 1 if said and name.startswith(f"{said}_") else distance(said, name)
-        if edits <= max(1, len(name) // 3):
+        if edits <= max(1, (len(name) + 1) // 3):
             found.append((edits, choice))
     least = min(found, default=(0, ""))[0]
     return sorted({choice for edits, choice in found if edits == least})
@@ -158,7 +158,8 @@ def _missing(path: Path) -> str:
 
 def _mend(detail: ErrorDetails) -> str:
     context = detail.get("ctx", {})
-    template = _MENDS.get(detail["type"], detail["msg"].replace("Input should", "it must"))
+    said = detail["msg"].removeprefix("Value error, ").replace("Input should", "it must")
+    template = _MENDS.get(detail["type"], said)
     mend = template if detail["type"] not in _MENDS else template.format(**context)
     if detail["type"] == "literal_error" and isinstance(detail["input"], str):
         mend += did_you_mean(detail["input"], re.findall(r"'([^']*)'", context["expected"]))

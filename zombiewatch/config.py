@@ -24,12 +24,11 @@ from pydantic import (
     model_validator,
 )
 
+from collector.rules import Rule
+from collector.rules import Rule
 from model.phases import Side
 from zombiewatch import _nearest
 from zombiewatch._nearest import did_you_mean, dotted, refuse
-
-RuleConfig = dict[str, object]
-"""One mapping rule: the place to switch to the model in `collector.rules` once that is there."""
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
@@ -40,6 +39,7 @@ _AMOUNT: Final = re.compile(r"\d+(?:\.\d+)?")
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?) ?(ms|s|m|h|d|w)")
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": DAY_S, "w": 7 * DAY_S}
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?) ?([kmgt]?)(i?)b?")
+_NAMESPACE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _TOKEN: Final = re.compile(r"[!-~]{16,}")
 PREFIX: Final = "ZOMBIEWATCH_"
 """What the name of every environment variable that sets something begins with."""
@@ -125,6 +125,12 @@ def _usable_token(token: SecretStr) -> SecretStr:
     if not _TOKEN.fullmatch(token.get_secret_value()):
         raise refuse("it must be 16 or more visible ASCII characters, without spaces")
     return token
+
+
+def _usable_namespace(name: str) -> str:
+    if not _NAMESPACE.fullmatch(name):
+        raise refuse("it must be 1 to 64 letters, digits, dots, dashes or underscores")
+    return name
 
 
 class Section(BaseModel):
@@ -227,13 +233,6 @@ class Store(Section):
     segment_rows: Count = Field(
         500_000, ge=1000, description="The rows in one file of history at most."
     )
-    group_commit_ms: float = Field(
-        5.0,
-        ge=0,
-        le=1000,
-        allow_inf_nan=False,
-        description="How long an acknowledgement may wait so that several share one disk sync.",
-    )
     journal_max_bytes: Bytes = Field(
         10 * GIB,
         ge=MIB,
@@ -267,7 +266,7 @@ class Log(Section):
 class Config(Section):
     """All settings. Each has a default that works; none is needed to start."""
 
-    namespace: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = Field(
+    namespace: Annotated[str, AfterValidator(_usable_namespace)] = Field(
         "default",
         description="The scheduler and environment that signals belong to which name none.",
     )
@@ -287,7 +286,7 @@ class Config(Section):
     presets: tuple[Name, ...] = Field(
         (), description="How known schedulers' words are read: names of presets, or YAML files."
     )
-    rules: tuple[RuleConfig, ...] = Field(
+    rules: tuple[Rule, ...] = Field(
         (), description="Rules of your own, in the form of a preset's, tried before the presets'."
     )
     evaluate_every_s: Seconds = Field(5.0, ge=0.2, description="How often the detectors run.")
@@ -339,9 +338,12 @@ def load(
     env: Mapping[str, str],
     overrides: Mapping[str, object] | None = None,
     *,
+    base: Mapping[str, object] | None = None,
     detector_thresholds: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Config:
     """Return what the file at *path*, *env* and *overrides* say, each over the one before.
+
+    *base* is what all of them go over: the settings that a preset brings.
 
     Overrides are named by dotted paths; where their values are text they are read as in *env*:
     as YAML, save where the setting is itself a text. With *detector_thresholds*, each detector's
@@ -351,7 +353,7 @@ def load(
     """
     problems: list[str] = []
     document = _from_file(path, problems)
-    data, said = document.data, []
+    data, said = _over(base or {}, document.data), []
     for at, who, value in (*_from_env(env, problems), *_from_overrides(overrides or {}, problems)):
         data = _with(data, at, value)
         said.append((at, who))
@@ -455,6 +457,14 @@ def _valued(
         yield path, who, _nearest.read_yaml(text).data
     except _nearest.DocumentError as error:
         problems.append(f"{who}: {dotted(path)} {error}")
+
+
+def _over(base: object, data: object) -> object:
+    """Return *data* laid over *base*, mapping by mapping."""
+    if not isinstance(base, Mapping) or not isinstance(data, dict):
+        return data
+    both = {name: _over(base[name], data[name]) for name in base.keys() & data.keys()}
+    return {**base, **data, **both}
 
 
 def _with(data: object, path: _nearest.Path, value: object) -> object:

@@ -97,7 +97,8 @@ def _row(name: str, info: FieldInfo, path: tuple[str, ...]) -> str:
     in_list = any(part.endswith("[]") for part in path)
     env = f"in `{variable((path[0][:-2],))}`" if in_list else f"`{variable((*path, name))}`"
     dotted = ".".join((*path, name))
-    return f"| `{dotted}` | {text} | {_unit(name, info)} | {env} | {info.description} |"
+    said = (info.description or "").rstrip(".")
+    return f"| `{dotted}` | {text} | {_unit(name, info)} | {env} | {said[:1].upper()}{said[1:]}. |"
 
 
 def _unit(name: str, info: FieldInfo) -> str:

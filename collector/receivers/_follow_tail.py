@@ -32,6 +32,8 @@ class Tail:
         """It proved to be the file that a stored position was of."""
         self.deleted = False
         """It has no name at all any more."""
+        self.served = 0
+        """When it last had its turn, as a number that only grows."""
         self.changed_us = now_us
         self.eof_us: int | None = None
         self.at_end = False

@@ -9,7 +9,7 @@ repeated. What does *not* hold:
 - With copytruncate, what is written between the copy and the truncation is lost to everybody; what
   we saw was there and did not read in time is counted as `lost_bytes`.
 - A file that was truncated and has regrown past where we were is recognised by its first bytes;
-  where these are the same again, it is not.
+  where these are the same again, it is not. Nor is a file that took the inode of a deleted one.
 """
 
 import os
@@ -86,6 +86,7 @@ class Follower:
         self._tails: dict[str, Tail] = {}
         self._open: list[Tail] = []
         self._polled = False
+        self._served = 0
         self._found = Found({}, {}, {})
         self._done: dict[str, Position] = {}
         self._gone: deque[FileStatus] = deque(maxlen=_GONE)
@@ -93,12 +94,14 @@ class Follower:
     def poll(self, budget_bytes: int = 16 << 20) -> Iterator[Chunk]:
         """Yield what can be read now, until all files are at their ends or the budget is spent.
 
-        What was rotated is read first, the others by turns, those that fell behind first. Each
-        chunk is yielded once by this follower; after a restart again, unless its position was
-        stored. Errors become statuses.
+        What was rotated is read first, the others by turns. Errors become statuses.
+
+        Each chunk is yielded once by this follower, and again by one that is made later of what
+        was stored, unless its position was. So whoever fails to store a chunk must not go on with
+        this follower, or the chunk is lost: make a new one of the stored positions.
 
         Args:
-            budget_bytes: read about as much; at least one chunk if there is one.
+            budget_bytes: read about as much, at least one chunk if there is one; with 0 only look.
         """
         now_us = self._now_us()
         self._look(now_us)
@@ -107,6 +110,8 @@ class Follower:
             tail = queue.popleft()
             if not self._hold(tail):
                 continue
+            self._served += 1
+            tail.served = self._served
             before = tail.offset
             chunk = tail.read(now_us)
             budget_bytes -= max(tail.offset - before, _READ_COST)
@@ -293,4 +298,4 @@ class Follower:
 
 
 def _turn(tail: Tail) -> tuple[bool, int, int]:
-    return (not tail.moved, -1 if tail.eof_us is None else tail.eof_us, tail.mtime_ns)
+    return (not tail.moved, tail.served, tail.mtime_ns)

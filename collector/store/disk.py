@@ -8,6 +8,7 @@ Two manifests are kept; what neither names is rubbish of an interrupted checkpoi
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -131,10 +132,11 @@ class Disk:
         kept = list(kept)
         names = {file.name for one in kept for file in (*one.hot, *one.segments)}
         names |= {self._path(one.applied).relative_to(self.root).as_posix() for one in kept}
-        for folder in ("segments", "snapshots"):
-            for path in (self.root / folder).iterdir():
-                if path.relative_to(self.root).as_posix() not in names:
-                    path.unlink(missing_ok=True)
+        with suppress(OSError):  # rubbish that cannot be removed now is there the next time
+            for folder in ("segments", "snapshots"):
+                for path in (self.root / folder).iterdir():
+                    if path.relative_to(self.root).as_posix() not in names:
+                        path.unlink(missing_ok=True)
 
     def sql(self, files: Iterable[File]) -> str:
         """Return the FROM clause that reads *files* as one."""

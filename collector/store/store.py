@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import threading
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +20,6 @@ from model.units import SECOND_US, us
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from concurrent.futures import Future
     from pathlib import Path
 
     import duckdb
@@ -79,6 +79,8 @@ class Store:
         self._checkpoints = Checkpoints(self._db, self._fold, self._disk, limits)
         self.stats = Stats()
         self._waiting: list[Record] = []
+        self._applying: list[Record] = []
+        self._wanted: list[Future[bool]] = []
         self._wake = threading.Condition()
         self._stopping = False
         self._checkpointed_us = self._noted_us = clock()
@@ -112,6 +114,13 @@ class Store:
         with self._wake:
             return self._wake.wait_for(lambda: self.stats.applied >= record_id, timeout_s)
 
+    def complete_us(self) -> int:
+        """Return until when everything that arrived is in the relations: now, if nothing waits."""
+        now = self._clock()
+        with self._wake:
+            waiting = self._applying or self._waiting
+            return min(now, waiting[0].arrived_us) if waiting else now
+
     def _arrived(self, records: list[Record]) -> None:
         with self._wake:
             self._waiting.extend(records)
@@ -128,8 +137,14 @@ class Store:
             if records:
                 begun = self._clock()
                 self._apply(records)
+                self._applying = []
                 pause = min(1.0, max(0.1, 2 * (self._clock() - begun) / SECOND_US))
-            self._housekeeping()
+            try:
+                while self._wanted:
+                    self._wanted.pop(0).set_result(self._checkpoint())
+                self._housekeeping()
+            except Exception:  # the thread must live: without it nothing is applied any more
+                _LOG.exception("housekeeping failed; it is tried again")
 
     def _gather(self, pause_s: float) -> list[Record] | None:
         """Return what to apply next, in journal order; None when all is applied and we stop.
@@ -138,9 +153,9 @@ class Store:
         *pause_s*; a flood is taken at once.
         """
         with self._wake:
-            self._wake.wait_for(lambda: self._waiting or self._stopping, 1.0)
+            self._wake.wait_for(lambda: self._waiting or self._wanted or self._stopping, 1.0)
             if not self._waiting:
-                return None if self._stopping else []
+                return None if self._stopping and not self._wanted else []
             if len(self._waiting) < _BATCH_ROWS // _ROW_BYTES and not self._stopping:
                 self._wake.wait_for(lambda: self._stopping, pause_s)
             rows, take = 0, 0
@@ -148,6 +163,7 @@ class Store:
                 rows += 1 + len(self._waiting[take].body) // _ROW_BYTES
                 take += 1
             records, self._waiting = self._waiting[:take], self._waiting[take:]
+            self._applying = records
             return records
 
     def _apply(self, records: list[Record]) -> None:
@@ -194,10 +210,22 @@ class Store:
         due = waiting > 0 and now - self._checkpointed_us >= us(self._limits.checkpoint_s)
         if due or waiting >= self._limits.segment_rows:
             self._checkpointed_us = now
-            self.checkpoint()
+            self._checkpoint()
 
     def checkpoint(self) -> bool:
-        """Write what is hot and what has settled to disk; False where that failed (and is counted)."""
+        """Write what is hot and what has settled to disk; False where that failed (and is counted).
+
+        Done by the thread that folds, since it owns the connection; waited for here.
+        """
+        if not self._thread.is_alive():
+            return self._checkpoint()
+        wanted: Future[bool] = Future()
+        with self._wake:
+            self._wanted.append(wanted)
+            self._wake.notify_all()
+        return wanted.result()
+
+    def _checkpoint(self) -> bool:
         if not self._checkpoints.make(self.stats.applied, self._clock()):
             _LOG.warning(
                 "a checkpoint could not be written; the journal keeps everything meanwhile"

@@ -54,9 +54,7 @@ def processes(
         *("--bugs", ",".join(sorted(bugs)), "--seconds", str(seconds)),
     )
     python = (sys.executable, "-m")
-    dispatcher = Command(
-        "dispatcher", (*python, "labs.bruin.dispatcher", "--port", "0", *common)
-    )
+    dispatcher = Command("dispatcher", (*python, "labs.bruin.dispatcher", "--port", "0", *common))
     where = ("--dispatcher", "{dispatcher.url}")
     return [
         dispatcher,

@@ -53,9 +53,7 @@ class Agent:
     async def beat(self) -> None:
         """Log a sign of life at a steady beat, busy or not."""
         while True:
-            self.log.info(
-                "alive with %d running, next sign of life in %g s", self.running, BEAT_S
-            )
+            self.log.info("alive with %d running, next sign of life in %g s", self.running, BEAT_S)
             await asyncio.sleep(BEAT_S)
 
     async def _ask(self) -> dict[str, Any] | None:
@@ -64,7 +62,9 @@ class Agent:
                 "asking for work", NEXT.replace("{agent}", self.name), route=NEXT
             )
         except CallFailedError as error:
-            self.log.warning("asking for work %s; asking again", error, extra=fields(**error.fields))
+            self.log.warning(
+                "asking for work %s; asking again", error, extra=fields(**error.fields)
+            )
             await pause(_AGAIN_S, self.stop)
             return None
         if order is None:
@@ -74,9 +74,7 @@ class Agent:
 
     async def _run(self, order: dict[str, Any]) -> None:
         what = f"task {order['task']} attempt {order['attempt']}"
-        self.log.info(
-            "%s accepted: %s from queue %s", what, order["name"], order["queue"]
-        )
+        self.log.info("%s accepted: %s from queue %s", what, order["name"], order["queue"])
         self.running += 1
         start = time.monotonic()
         self.log.info("%s started", what)
@@ -128,9 +126,7 @@ def _backoff() -> Iterator[float]:
 async def serve(given: Options, dispatcher: str, name: str) -> None:
     """Run the agent *name* until SIGTERM; it ends what it has begun, for two seconds at most."""
     stop = stop_event()
-    telemetry = _telemetry.set_up(
-        "oxr-agent", name, otlp=given.otlp, logs=given.logs, logger="oxr"
-    )
+    telemetry = _telemetry.set_up("oxr-agent", name, otlp=given.otlp, logs=given.logs, logger="oxr")
     async with aiohttp.ClientSession() as session:
         calls = telemetry.log.getChild("client")
         caller = Caller(session, dispatcher, telemetry.tracer, calls, CALL_LIMIT_S)

@@ -17,7 +17,7 @@ from labs._process import say_ready, stop_event
 from labs._telemetry import fields
 from labs.bruin.connection import OutOfTimeError
 from labs.bruin.jobs import Jobs
-from labs.bruin.options import Options, options, parser
+from labs.bruin.options import DATABASE, PROGRESS, Options, options, parser
 from labs.bruin.store import Store, UnknownTaskError
 from labs.bruin.wire import (
     NEXT,
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     import logging
 
     from opentelemetry import trace
-
-DATABASE: Final = "oxr.db"
-PROGRESS: Final = "progress.json"
 
 _INSTANCE: Final = "dispatcher-1"
 _PROGRESS_EVERY_S: Final = 1.0

@@ -22,6 +22,10 @@ BUGS: Final = {
     ),
 }
 
+DATABASE: Final = "oxr.db"
+PROGRESS: Final = "progress.json"
+"""Files of the control plane in its folder."""
+
 
 @dataclass(frozen=True, slots=True)
 class Options:

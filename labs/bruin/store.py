@@ -1,4 +1,4 @@
-"""The control plane's store: one writer and one reader, with the statements that go through each."""
+"""The control plane's store: one writer, one reader, and what goes through each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What really happened, from the table and the agents' logs together: for tests, not for watchers."""
+"""What really happened, from the table and the logs together: for tests, not for watchers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from labs.bruin.database import OWN_TENANT, scan_s
-from labs.bruin.dispatcher import DATABASE, PROGRESS
+from labs.bruin.options import DATABASE, PROGRESS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -35,6 +35,7 @@ RESULT: Final = "/tasks/{task}/result"
 MARGIN_S: Final = 0.25
 """How long before its caller gives up the callee does: the answer has to travel, too."""
 
+_ARRIVED: Final = web.RequestKey("arrived", float)
 _ERRORS_FROM: Final = 400
 _SERVER_ERRORS_FROM: Final = 500
 _ID_ATTRIBUTE: Final = "http.request.header.x-request-id"
@@ -126,7 +127,7 @@ def give_up_at(request: web.Request) -> float | None:
     limit = request.headers.get(LIMIT_MS, "")
     if not limit.isdigit():
         return None
-    return float(request["arrived"]) + int(limit) / 1000 - MARGIN_S
+    return request[_ARRIVED] + int(limit) / 1000 - MARGIN_S
 
 
 def request_id(request: web.Request) -> str | None:
@@ -139,7 +140,7 @@ def traced(tracer: trace.Tracer, route: str, handler: Handler) -> Handler:
 
     @functools.wraps(handler)
     async def within(request: web.Request) -> web.StreamResponse:
-        request["arrived"] = time.monotonic()
+        request[_ARRIVED] = time.monotonic()
         attributes: dict[str, AttributeValue] = {
             "http.request.method": request.method,
             "http.route": route,

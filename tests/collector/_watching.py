@@ -1,6 +1,10 @@
 """A process that follows files and stores what it gets, as the tests see it."""
 
+import os
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from collector.receivers.follow import Chunk, FileStatus, Follower, Position
 
@@ -71,3 +75,32 @@ class Watching:
 def append(path: Path, data: bytes) -> None:
     with path.open("ab") as file:
         file.write(data)
+
+
+def forbid(monkeypatch: pytest.MonkeyPatch, call: str, path: Path) -> None:
+    """Let a call of `os` be refused for one path; file modes do not bind root, who runs CI."""
+    real = getattr(os, call)
+
+    def refuse(name: Any, *args: Any) -> Any:
+        if os.fspath(name).rstrip("/") == str(path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(name, *args)
+
+    monkeypatch.setattr(os, call, refuse)
+
+
+def count(monkeypatch: pytest.MonkeyPatch, call: str, calls: list[str]) -> None:
+    real = getattr(os, call)
+
+    def counted(*args: Any, **kwargs: Any) -> Any:
+        calls.append(call)
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(os, call, counted)
+
+
+def open_names(folder: Path) -> list[str]:
+    """Return which files in a folder this process has open."""
+    handles = Path("/proc/self/fd")
+    names = [os.readlink(handle) for handle in handles.iterdir() if handle.is_symlink()]
+    return sorted(name.rpartition("/")[2] for name in names if name.startswith(f"{folder}/"))

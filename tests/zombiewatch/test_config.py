@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -150,7 +151,7 @@ class TestSources:
             ("ZOMBIEWATCH_OTLP_PORT", "tcp://10.0.0.1:4318"),
         ],
     )
-    def test_variables_that_are_not_ours_are_left_alone(self, name: str, value: int) -> None:
+    def test_variables_that_are_not_ours_are_left_alone(self, name: str, value: str) -> None:
         """Kubernetes sets variables for a Service named zombiewatch; they stop nothing."""
         assert Config() == load(None, {name: value})
 
@@ -169,15 +170,15 @@ class TestRefusals:
         text = refusal(write("# ours\nretention:\n  max_agee_s: 1\n"))
 
         assert text == (
-            "config.yaml:3: retention.max_agee_s is not a setting; did you mean retention.max_age_s?"
-            " (settings of retention: max_age_s, max_bytes)"
+            "config.yaml:3: retention.max_agee_s is not a setting;"
+            " did you mean retention.max_age_s? (settings of retention: max_age_s, max_bytes)"
         )
 
     def test_a_setting_in_the_wrong_section_is_found(self, write: Writer) -> None:
         """A name that is right elsewhere is named with its section."""
         text = refusal(write("max_age_s: 1d\n"))
 
-        assert "config.yaml:1: max_age_s is not a setting; did you mean retention.max" in text
+        assert "max_age_s is not a setting; did you mean retention.max_age_s? (settings:" in text
 
     def test_a_setting_unlike_any_is_to_be_removed(self, write: Writer) -> None:
         """Where nothing comes near, nothing is guessed."""
@@ -190,20 +191,22 @@ class TestRefusals:
         text = refusal(
             write("http:\n  port: 70000\nfollow:\n- service: x\n- path: a\n  sides: agent\n"),
             {"ZOMBIEWATCH_HTTP_PORT": "1", "ZOMBIEWATCH_EVALUATE_EVERY_S": "0.1"},
-            {"log.level": "inform"},
+            {"log.level": "infos"},
         )
 
-        assert text.splitlines() == [
-            "The configuration has 6 problems:",
-            "  environment: ZOMBIEWATCH_HTTP_PORT sets nothing; did you mean ZOMBIEWATCH_HTTP__PORT?",
-            "  config.yaml:2: http.port is 70000; it must be at most 65535",
-            "  config.yaml:4: follow[0].path is missing; add it: it has no default",
-            "  config.yaml:6: follow[1].sides is not a setting; did you mean follow[1].side?"
-            " (settings of follow[1]: path, service, side, from_end, expect_every_s)",
-            "  ZOMBIEWATCH_EVALUATE_EVERY_S: evaluate_every_s is 0.1; it must be at least 0.2",
-            "  command line: log.level is 'inform'; it must be 'debug', 'info', 'warning' or 'error';"
-            " did you mean info?",
-        ]
+        assert (
+            text
+            == """\
+The configuration has 6 problems:
+  environment: ZOMBIEWATCH_HTTP_PORT sets nothing; did you mean ZOMBIEWATCH_HTTP__PORT?
+  config.yaml:2: http.port is 70000; it must be at most 65535
+  config.yaml:4: follow[0].path is missing; add it: it has no default
+  config.yaml:6: follow[1].sides is not a setting; did you mean follow[1].side? \
+(settings of follow[1]: path, service, side, from_end, expect_every_s)
+  ZOMBIEWATCH_EVALUATE_EVERY_S: evaluate_every_s is 0.1; it must be at least 0.2
+  command line: log.level is 'infos'; it must be 'debug', 'info', 'warning' or 'error'; \
+did you mean info?"""
+        )
 
     @given(data=st.data())
     def test_one_wrong_letter_in_a_setting_is_mended(self, data: st.DataObject) -> None:
@@ -239,7 +242,7 @@ class TestRefusals:
             ("http:\n  port: '80'", "http.port is '80'; it must be a whole number"),
             ("http: {port: true}", "http.port is true; it must be a whole number"),
             ("namespace: no", "namespace is false; it must be text; put it in quotes"),
-            ("namespace: a/b", "namespace is 'a/b'; it must match"),
+            ("namespace: a/b", "namespace is 'a/b'; it must be 1 to 64 letters"),
             ("follow: a.log", "follow is 'a.log'; it must be a list: one item to a line"),
             ("sides: {api: agnet}", "sides.api is 'agnet'; it must be 'dispatcher' or 'agent'"),
             (
@@ -250,6 +253,14 @@ class TestRefusals:
             ("retention: {max_bytes: 1.5}", "it must be a number of bytes, or like 512MiB or 10GB"),
             ("log: {json: maybe}", "log.json is 'maybe'; it must be true or false"),
             ("otlp: {port: 9797}", "http.port and otlp.port are both 9797; give one of the two"),
+            (
+                "rules: [{fase: started}]",
+                "rules[0].fase is not a setting; did you mean rules[0].phase",
+            ),
+            (
+                "rules: [{phase: begun}]",
+                "rules[0].phase is 'begun'; 'begun' is not a phase; phases",
+            ),
             ("http: {host: ''}", "http.host is ''; it must not be empty"),
         ],
     )
@@ -299,10 +310,8 @@ class TestRefusals:
     @given(st.text(max_size=200))
     def test_any_text_is_read_or_refused(self, text: str) -> None:
         """No text, however broken, raises anything but `ConfigError`."""
-        try:
+        with suppress(ConfigError):
             load(None, {"ZOMBIEWATCH_FOLLOW": text, "ZOMBIEWATCH_DETECTORS": text})
-        except ConfigError as error:
-            assert str(error)
 
 
 class TestListening:
@@ -311,7 +320,9 @@ class TestListening:
         """Whoever is on the machine may speak to it."""
         assert host == load(None, {}, {"http.host": host}).http.host
 
-    @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "example.org", "localhost.org"])
+    @pytest.mark.parametrize(
+        "host", ["192.168.1.1", "::", "10.0.0.1", "example.org", "localhost.org"]
+    )
     @pytest.mark.parametrize("section", ["http", "otlp"])
     def test_beyond_loopback_a_token_is_needed(self, host: str, section: str) -> None:
         """An open port is refused with the three ways out."""
@@ -347,8 +358,9 @@ class TestDetectors:
     def test_thresholds_and_overrides_are_read(self, write: Writer) -> None:
         """Thresholds are numbers, lengths or sizes; overrides select by service, queue or name."""
         path = write(
-            "detectors:\n  zombie_task:\n    enabled: false\n    report_grace_s: 2m\n    overrides:\n"
-            "    - {name: 'sync_*', report_grace_s: 1h}\n    - {queue: 7, ratio: 1}\n"
+            "detectors:\n  zombie_task:\n    enabled: false\n    report_grace_s: 2m\n"
+            "    overrides:\n    - {name: 'sync_*', report_grace_s: 1h}\n"
+            "    - {queue: 7, ratio: 1}\n"
         )
 
         assert load(path, {}, detector_thresholds=THRESHOLDS).detectors == {
@@ -369,18 +381,20 @@ class TestDetectors:
             "    overrides:\n    - {names: a, ratio: 1}\n"
         )
 
-        assert refusal(path, known=THRESHOLDS).splitlines()[1:] == [
-            "  config.yaml:2: there is no detector zombie_tusk; did you mean detectors.zombie_task?"
-            " (stuck_queue, zombie_task)",
-            "  config.yaml:4: detectors.stuck_queue.age is not a setting; did you mean"
-            " detectors.stuck_queue.age_s? (settings of detectors.stuck_queue:"
-            " enabled, overrides, age_s)",
-            "  config.yaml:7: detectors.zombie_task.overrides[0].names is not a setting; did you mean"
-            " detectors.zombie_task.overrides[0].name? (settings of"
-            " detectors.zombie_task.overrides[0]: service, queue, name, report_grace_s, ratio)",
-            "  config.yaml:6: detectors.zombie_task.overrides is [{'names': 'a', 'ratio': 1}];"
-            " each override needs service, queue or name, and at least one threshold",
-        ]
+        assert (
+            refusal(path, known=THRESHOLDS)
+            == """\
+The configuration has 4 problems:
+  config.yaml:2: there is no detector zombie_tusk; did you mean detectors.zombie_task? \
+(stuck_queue, zombie_task)
+  config.yaml:4: detectors.stuck_queue.age is not a setting; did you mean \
+detectors.stuck_queue.age_s? (settings of detectors.stuck_queue: enabled, overrides, age_s)
+  config.yaml:7: detectors.zombie_task.overrides[0].names is not a setting; did you mean \
+detectors.zombie_task.overrides[0].name? (settings of detectors.zombie_task.overrides[0]: \
+service, queue, name, report_grace_s, ratio)
+  config.yaml:6: detectors.zombie_task.overrides is [{'names': 'a', 'ratio': 1}]; \
+each override needs service, queue or name, and at least one threshold"""
+        )
 
     @pytest.mark.parametrize(
         ("settings", "said"),

@@ -1,0 +1,247 @@
+"""What Prometheus scrapes: findings, and how the sidecar itself is doing.
+
+Label values are sticky, so that a gauge falls to 0 instead of vanishing, and capped: past
+the limit they become `__other__`. A failing detector's samples disappear; its errors count.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+)
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector, CollectorRegistry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from prometheus_client.core import Metric
+
+OTHER: Final = "__other__"
+_LABELS: Final = ("detector", "service", "queue", "severity")
+_DELAYS: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
+
+
+class Labels:
+    """Keeps the values of one label within a number."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._seen: set[str] = set()
+
+    def take(self, value: str | None) -> str:
+        """Return *value*, or `__other__` where too many others came before it."""
+        text = value or ""
+        if text in self._seen:
+            return text
+        if len(self._seen) >= self._most:
+            return OTHER
+        self._seen.add(text)
+        return text
+
+
+class Watched(Protocol):
+    """What the metrics are read from: the service."""
+
+    store: Any
+    judge: Any
+    files: Any
+    otlp: Any
+    clock: Callable[[], int]
+    judged_us: Mapping[str, int]
+    last_report: Any
+    started_us: int
+    ready: bool
+
+
+class Metrics(Collector):
+    """Collects at each scrape from what the sidecar holds in memory; asks no engine."""
+
+    def __init__(self, watched: Watched, *, labels_max: int) -> None:
+        self._of = watched
+        self._service, self._queue = Labels(labels_max), Labels(labels_max)
+        self._sticky: set[tuple[str, ...]] = set()
+        self._delay_counts: dict[str, Counter[float]] = {}
+        self._delay_sums: Counter[str] = Counter()
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+
+    def render(self, accept: str) -> tuple[bytes, str]:
+        """Return the exposition that *accept* asks for, and its content type."""
+        encoder, content_type = choose_encoder(accept)
+        return encoder(self._registry), content_type
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every metric family."""
+        yield from self._findings()
+        yield from self._judging()
+        yield from self._input()
+        yield from self._storage()
+
+    def _findings(self) -> Iterator[Metric]:
+        judge, now = self._of.judge, self._of.clock()
+        open_now = [one for one in list(judge.open.values()) if one.detector not in judge.failing]
+        counts: dict[str, Counter[tuple[str, ...]]] = {
+            verdict: Counter() for verdict in ("confirmed", "suspected", "unknown")
+        }
+        oldest: dict[tuple[str, ...], float] = {}
+        for one in open_now:
+            labels = (
+                one.detector, self._service.take(one.service), self._queue.take(one.queue), one.severity,
+            )  # fmt: skip
+            counts[one.verdict][labels] += 1
+            if one.verdict == "confirmed":
+                self._sticky.add(labels)
+                oldest[labels] = max(oldest.get(labels, 0.0), (now - one.since_us) / 1e6)
+        told = {
+            "confirmed": ("zombiewatch_findings", "Findings that are confirmed and have not ended."),
+            "suspected": ("zombiewatch_findings_suspected", "Findings that wait to be confirmed."),
+            "unknown": ("zombiewatch_findings_unknown", "Findings that silence does not prove."),
+        }
+        for verdict, (name, text) in told.items():
+            family = GaugeMetricFamily(name, text, labels=_LABELS)
+            zeros = {one: 0 for one in self._sticky if one[0] not in judge.failing}
+            for labels, number in sorted({**zeros, **counts[verdict]}.items()):
+                family.add_metric(labels, number)
+            yield family
+        ages = GaugeMetricFamily(
+            "zombiewatch_findings_oldest_age_seconds",
+            "Time since the oldest confirmed finding began.",
+            labels=_LABELS,
+        )
+        for labels, age in sorted(oldest.items()):
+            ages.add_metric(labels, age)
+        yield ages
+        total = CounterMetricFamily(
+            "zombiewatch_verdicts",
+            "Verdicts reached; a retracted one was a false alarm.",
+            labels=("detector", "verdict"),
+        )
+        for detector, verdict in sorted(judge.totals):
+            total.add_metric((detector, verdict), judge.totals[detector, verdict])
+        yield total
+        yield self._delays()
+
+    def _delays(self) -> Metric:
+        delays, self._of.judge.delays = self._of.judge.delays, []
+        for detector, seconds in delays:
+            self._delay_sums[detector] += seconds
+            of = self._delay_counts.setdefault(detector, Counter())
+            of[next((bound for bound in _DELAYS if seconds <= bound), float("inf"))] += 1
+        family = HistogramMetricFamily(
+            "zombiewatch_detection_delay_seconds",
+            "From the moment at which a finding could be known to its confirmation.",
+            labels=("detector",),
+        )
+        for detector, of in sorted(self._delay_counts.items()):
+            running, buckets = 0, []
+            for bound in (*_DELAYS, float("inf")):
+                running += of[bound]
+                buckets.append((str(bound) if bound != float("inf") else "+Inf", running))
+            family.add_metric((detector,), buckets, self._delay_sums[detector])
+        return family
+
+    def _judging(self) -> Iterator[Metric]:
+        of, now = self._of, self._of.clock()
+        took = GaugeMetricFamily(
+            "zombiewatch_evaluation_seconds",
+            "Duration of the last evaluation of a detector.",
+            labels=("detector",),
+        )
+        if of.last_report:
+            for name, seconds in sorted(of.last_report.took_s.items()):
+                took.add_metric((name,), seconds)
+        yield took
+        age = GaugeMetricFamily(
+            "zombiewatch_detector_age_seconds",
+            "Time since a detector was last evaluated without an error.",
+            labels=("detector",),
+        )
+        for name, at in sorted(of.judged_us.items()):
+            age.add_metric((name,), max(0.0, (now - at) / 1e6))
+        yield age
+        errors = CounterMetricFamily(
+            "zombiewatch_detector_errors", "Evaluations that failed.", labels=("detector",)
+        )
+        for name, number in sorted(of.judge.errors.items()):
+            errors.add_metric((name,), number)
+        yield errors
+        yield GaugeMetricFamily(
+            "zombiewatch_ready", "Whether all that was kept has been applied.", value=float(of.ready)
+        )
+
+    def _input(self) -> Iterator[Metric]:
+        of, stats = self._of, self._of.store.stats
+        signals = CounterMetricFamily(
+            "zombiewatch_signals", "Signals applied, by the way they came.", labels=("way", "kind")
+        )
+        for way, kind in sorted(stats.by_way):
+            signals.add_metric((way, kind), stats.by_way[way, kind])
+        yield signals
+        oddities = CounterMetricFamily(
+            "zombiewatch_input_oddities",
+            "Records kept with a remark: not JSON, impossible times, values of a wrong type.",
+            labels=("kind",),
+        )
+        for kind, number in sorted(stats.counts.items()):
+            oddities.add_metric((kind,), number)
+        yield oddities
+        requests = CounterMetricFamily(
+            "zombiewatch_otlp_requests", "Export requests answered.", labels=("signal", "code")
+        )
+        for (kind, code), number in sorted(of.otlp.requests.items()):
+            requests.add_metric((kind, str(code)), number)
+        yield requests
+        yield CounterMetricFamily(
+            "zombiewatch_records_left_out", "Journal records that could not be applied.",
+            value=stats.apply_errors,
+        )  # fmt: skip
+        yield GaugeMetricFamily(
+            "zombiewatch_apply_lag_seconds",
+            "Age of the oldest record that is on disk and not yet in the relations.",
+            value=max(0.0, (of.clock() - of.store.complete_us()) / 1e6),
+        )
+        statuses = of.files.statuses()
+        yield GaugeMetricFamily(
+            "zombiewatch_follow_files", "Files that are followed.",
+            value=sum(1 for one in statuses if one.error is None),
+        )  # fmt: skip
+        yield GaugeMetricFamily(
+            "zombiewatch_follow_behind_bytes", "Bytes of followed files that were not read yet.",
+            value=sum(one.behind_bytes for one in statuses),
+        )  # fmt: skip
+        yield GaugeMetricFamily(
+            "zombiewatch_follow_failing_files", "Files that match and cannot be read.",
+            value=sum(1 for one in statuses if one.error is not None),
+        )  # fmt: skip
+
+    def _storage(self) -> Iterator[Metric]:
+        store = self._of.store
+        sizes = GaugeMetricFamily("zombiewatch_store_bytes", "Room taken on disk.", labels=("part",))
+        for part, size in store.sizes():
+            sizes.add_metric((part,), size)
+        yield sizes
+        yield CounterMetricFamily(
+            "zombiewatch_checkpoints", "Checkpoints written.", value=store.checkpoints.made
+        )
+        yield CounterMetricFamily(
+            "zombiewatch_checkpoint_errors", "Checkpoints that could not be written.",
+            value=store.checkpoints.errors,
+        )  # fmt: skip
+        yield CounterMetricFamily(
+            "zombiewatch_damaged", "Files and journal records whose checksum did not hold.",
+            value=store.damaged,
+        )  # fmt: skip
+        yield CounterMetricFamily(
+            "zombiewatch_refused_full", "Groups of records refused because disk or journal was full.",
+            value=store.refused_full,
+        )  # fmt: skip
+        yield GaugeMetricFamily(
+            "zombiewatch_settle_seconds", "How long what has closed stays in memory.",
+            value=store.checkpoints.settle_us / 1e6,
+        )  # fmt: skip

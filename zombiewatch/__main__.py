@@ -1,0 +1,5 @@
+"""`python -m zombiewatch` is the command `zombiewatch`."""
+
+from zombiewatch.cli import main
+
+main()

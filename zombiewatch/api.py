@@ -1,0 +1,159 @@
+"""The one address for people and programs: page, JSON, metrics, health, heartbeats."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+from aiohttp import web
+
+from collector.receivers import heartbeat
+from dashboards.web import page
+from model.units import iso
+from zombiewatch import timeline
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from zombiewatch.service import Service
+
+_STATES: Final = ("open", "closed", "all")
+_LIMIT: Final = 500
+_CSP: Final = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+
+class Api:
+    """Routes of one service."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def app(self) -> web.Application:
+        """Return the application to serve."""
+        app = web.Application(middlewares=[_errors, _safe], client_max_size=64 * 1024)
+        beat = heartbeat.handler(self._service.store.append, self._service.clock)
+        app.add_routes(
+            [
+                web.get("/", self._page),
+                web.get("/static/{name}", self._asset),
+                web.get("/metrics", self._metrics),
+                web.get("/healthz", self._health),
+                web.get("/readyz", self._ready),
+                web.get("/api/v1/findings", self._findings),
+                web.get("/api/v1/sources", self._sources),
+                web.get("/api/v1/tasks/{id:.+}", self._timeline("task")),
+                web.get("/api/v1/requests/{id:.+}", self._timeline("request_id")),
+                web.post("/api/v1/heartbeat", beat),
+            ]
+        )
+        return app
+
+    async def _page(self, _request: web.Request) -> web.Response:
+        return web.Response(body=page.index_html(), content_type="text/html", charset="utf-8")
+
+    async def _asset(self, request: web.Request) -> web.Response:
+        found = page.asset(request.match_info["name"])
+        if found is None:
+            raise web.HTTPNotFound
+        body, content_type = found
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        body, content_type = self._service.metrics.render(request.headers.get("Accept", ""))
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    async def _health(self, _request: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def _ready(self, _request: web.Request) -> web.Response:
+        if self._service.ready:
+            return web.Response(text="ready\n")
+        raise web.HTTPServiceUnavailable(text="not ready: what was kept is still being applied")
+
+    async def _findings(self, request: web.Request) -> web.Response:
+        asked = dict(request.query)
+        state = asked.pop("state", "open")
+        limit = asked.pop("limit", str(_LIMIT))
+        if state not in _STATES:
+            raise web.HTTPBadRequest(text=f"state is {state!r}: one of {', '.join(_STATES)}")
+        if not limit.isdigit() or not 0 < int(limit) <= 10_000:  # noqa: PLR2004
+            raise web.HTTPBadRequest(text=f"limit is {limit!r}: a number from 1 to 10000")
+        names = ("detector", "service", "severity", "verdict")
+        unknown = sorted(set(asked) - set(names))
+        if unknown:
+            known = ", ".join(("state", "limit", *names))
+            raise web.HTTPBadRequest(text=f"{unknown[0]!r} is not a filter: filters are {known}")
+        service = self._service
+        found = await asyncio.to_thread(
+            service.select, state, int(limit), **{name: asked.get(name) for name in names}
+        )
+        totals = await asyncio.to_thread(service.findings.totals)
+        said = {
+            "now": iso(service.clock()),
+            "findings": [one.as_json() for one in found],
+            "totals": totals,
+        }
+        return _json(said)
+
+    async def _sources(self, _request: web.Request) -> web.Response:
+        service = self._service
+
+        def read() -> list[dict[str, Any]]:
+            reader = service.store.reader()
+            try:
+                rows = reader.execute("SELECT * FROM sources ORDER BY ALL")
+                names = [column[0] for column in rows.description or ()]
+                return [dict(zip(names, row, strict=True)) for row in rows.fetchall()]
+            finally:
+                reader.close()
+
+        found = await asyncio.to_thread(read)
+        files = [
+            {"path": one.path, "offset": one.offset, "behind_bytes": one.behind_bytes, "error": one.error}
+            for one in service.files.statuses()
+        ]
+        return _json({"now": iso(service.clock()), "sources": found, "files": files})
+
+    def _timeline(self, column: str) -> Callable[[web.Request], Awaitable[web.Response]]:
+        async def handle(request: web.Request) -> web.Response:
+            service, value = self._service, request.match_info["id"]
+
+            def read() -> dict[str, Any]:
+                return timeline.build(
+                    service.store, column, value, service.about(column, value)
+                )
+
+            return _json(await asyncio.to_thread(read))
+
+        return handle
+
+
+def _json(said: object) -> web.Response:
+    return web.Response(body=orjson.dumps(said, default=str), content_type="application/json")
+
+
+@web.middleware
+async def _errors(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Answer errors of the API as JSON."""
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        if not request.path.startswith("/api/") or error.status < 400:  # noqa: PLR2004
+            raise
+        text = error.text or error.reason
+        return web.json_response({"error": text}, status=error.status)
+
+
+@web.middleware
+async def _safe(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Let a browser run and load nothing but our own, and nobody frame us."""
+    response = await handler(request)
+    response.headers.setdefault("Content-Security-Policy", _CSP)
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers.setdefault("Referrer-Policy", "no-referrer")
+    return response

@@ -1,0 +1,220 @@
+"""The command line. What a command needs is imported when it runs: `--help` is quick."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    name="zombiewatch",
+    help="Catches zombie tasks: listens to dispatcher and agents, and says where their stories part.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    epilog="Begin with [bold]zombiewatch demo[/bold].",
+)
+config_app = typer.Typer(help="Look at the configuration.", no_args_is_help=True)
+app.add_typer(config_app, name="config")
+
+ConfigPath = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", envvar="ZOMBIEWATCH_CONFIG", help="YAML file with settings."),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-s", help="A setting by its path, over file and environment: http.port=0"),
+]
+Url = Annotated[str, typer.Option(help="Address of the running sidecar.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def _fail(message: object, code: int = 1) -> typer.Exit:
+    typer.echo(f"zombiewatch: {message}", err=True)
+    return typer.Exit(code)
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback form
+    if wanted:
+        try:
+            typer.echo(f"zombiewatch {version('zombiewatch')}")
+        except PackageNotFoundError:
+            typer.echo("zombiewatch (not installed)")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _version_wanted: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def _overrides(pairs: list[str] | None, more: dict[str, object]) -> dict[str, object]:
+    said: dict[str, object] = {}
+    for pair in pairs or []:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise _fail(f"--set {pair}: write name=value, like http.port=0", 2)
+        said[name] = value
+    return {**said, **{name: value for name, value in more.items() if value is not None}}
+
+
+@app.command(epilog="zombiewatch run --preset my-scheduler.yaml --follow '/var/log/agent/*.log'")
+def run(
+    config: ConfigPath = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Where everything is kept.")] = None,
+    preset: Annotated[
+        list[str] | None, typer.Option(help="A shipped preset's name, or a YAML file.")
+    ] = None,
+    follow: Annotated[
+        list[str] | None, typer.Option(help="Log files to follow: a path or a pattern.")
+    ] = None,
+    sets: Set = None,
+) -> None:
+    """Run the sidecar until it is told to stop."""
+    from zombiewatch.running import run_service
+
+    more: dict[str, object] = {
+        "data_dir": str(data_dir) if data_dir else None,
+        "presets": preset or None,
+        "follow": [{"path": path} for path in follow] if follow else None,
+    }
+    raise typer.Exit(run_service(config, _overrides(sets, more)))
+
+
+@app.command(epilog="zombiewatch demo --once   # stops by itself; exit status 0 if all is as expected")
+def demo(
+    once: Annotated[
+        bool, typer.Option("--once", help="Stop when done, and say by exit status whether all went as it must.")
+    ] = False,
+) -> None:
+    """Watch a real zombie being caught: Bruin's incident with all its bugs, live."""
+    from zombiewatch.session import Session, run_lab
+
+    session = Session(lab="bruin", bugs="all", live=True, stay=not once, port=None if once else 9797)
+    raise typer.Exit(run_lab(session))
+
+
+@app.command(epilog="zombiewatch lab bruin --bugs wrong_context,missing_index")
+def lab(
+    name: Annotated[str | None, typer.Argument(help="Which lab; none lists them.")] = None,
+    bugs: Annotated[
+        str, typer.Option(help="all, none, or names with a comma between.")
+    ] = "all",
+    seconds: Annotated[
+        float | None, typer.Option(help="How long new work comes in; by default the lab's own.")
+    ] = None,
+    keep: Annotated[
+        Path | None, typer.Option(help="Keep the sidecar's data and the lab's logs in this folder.")
+    ] = None,
+) -> None:
+    """Run an incident as real processes against a sidecar, and compare what is found."""
+    from zombiewatch.session import Session, list_labs, run_lab
+
+    if name is None:
+        list_labs()
+        return
+    session = Session(lab=name, bugs=bugs, seconds=seconds, keep=keep, live=sys.stdout.isatty())
+    raise typer.Exit(run_lab(session))
+
+
+@app.command(epilog="zombiewatch findings --state all --detector zombie_task --json | jq .findings[].task")
+def findings(
+    state: Annotated[str, typer.Option(help="open, closed or all.")] = "open",
+    detector: Annotated[str | None, typer.Option(help="Only of this detector.")] = None,
+    service: Annotated[str | None, typer.Option(help="Only of this service.")] = None,
+    severity: Annotated[str | None, typer.Option(help="info, warning or critical.")] = None,
+    limit: Annotated[int, typer.Option(help="So many of the newest.")] = 100,
+    url: Url = "http://127.0.0.1:9797",
+    as_json: AsJson = False,
+) -> None:
+    """List what the running sidecar has found."""
+    answer = _ask(
+        url, "/api/v1/findings", state=state, detector=detector, service=service,
+        severity=severity, limit=limit,
+    )  # fmt: skip
+    if as_json:
+        _print_json(answer)
+        return
+    from rich.console import Console
+
+    from zombiewatch.explain import render_findings
+
+    if answer["findings"]:
+        Console().print(render_findings(answer))
+    else:
+        typer.echo(f"Nothing found ({state}).")
+
+
+@app.command(epilog="zombiewatch explain t-17")
+def explain(
+    identifier: Annotated[str, typer.Argument(metavar="TASK|REQUEST", help="A task or request ID.")],
+    url: Url = "http://127.0.0.1:9797",
+    as_json: AsJson = False,
+) -> None:
+    """Show the two stories of a task or request side by side, and where they part."""
+    from zombiewatch.client import quoted
+
+    answer: dict[str, Any] = {"found": False}
+    for kind in ("tasks", "requests"):
+        answer = _ask(url, f"/api/v1/{kind}/{quoted(identifier)}")
+        if answer["found"]:
+            break
+    if not answer["found"]:
+        raise _fail(f"nothing is known of a task or request {identifier!r}")
+    if as_json:
+        _print_json(answer)
+        return
+    from rich.console import Console
+
+    from zombiewatch.explain import render
+
+    console = Console()
+    console.print(render(answer, console.width))
+
+
+@config_app.command("check", epilog="zombiewatch config check --config zombiewatch.yaml")
+def config_check(config: ConfigPath = None, sets: Set = None) -> None:
+    """Read the configuration as `run` would, and say all that is wrong with it."""
+    from zombiewatch.config import ConfigError
+    from zombiewatch.settings import gather
+
+    try:
+        settings = gather(config, _overrides(sets, {}))
+    except ConfigError as error:
+        raise _fail(error, 2) from None
+    said = settings.config
+    typer.echo(
+        f"The configuration is sound: namespace {said.namespace}, data in {said.data_dir},"
+        f" {len(settings.rules)} rules, {len(said.follow)} patterns followed."
+    )
+
+
+def _ask(url: str, path: str, **query: str | int | None) -> dict[str, Any]:
+    from zombiewatch.client import AskError, ask
+
+    try:
+        return ask(url, path, **query)
+    except AskError as error:
+        raise _fail(error) from None
+
+
+def _print_json(answer: object) -> None:
+    import json
+
+    typer.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+
+
+def main() -> None:
+    """Enter from the shell."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

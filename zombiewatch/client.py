@@ -1,0 +1,45 @@
+"""Asks a running sidecar over its HTTP API."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.parse
+import urllib.request
+from typing import Any, Final
+
+DEFAULT: Final = "http://127.0.0.1:9797"
+_TIMEOUT_S: Final = 10.0
+
+
+class AskError(Exception):
+    """The sidecar did not answer as hoped; the message says what and how to mend it."""
+
+
+def ask(base: str, path: str, **query: str | int | None) -> dict[str, Any]:
+    """Return the JSON at *path* of the sidecar at *base*. Raises AskError."""
+    given = {name: value for name, value in query.items() if value is not None}
+    url = f"{base.rstrip('/')}{path}" + (f"?{urllib.parse.urlencode(given)}" if given else "")
+    if not url.startswith(("http://", "https://")):
+        msg = f"{base} is not an http address"
+        raise AskError(msg)
+    try:
+        # straight to it: a proxy of the environment has no business between us
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(url, timeout=_TIMEOUT_S) as answer:
+            return dict(json.load(answer))
+    except urllib.error.HTTPError as error:
+        text = error.read().decode(errors="replace")
+        try:
+            text = json.loads(text)["error"]
+        except (ValueError, KeyError, TypeError):
+            text = text.strip() or str(error)
+        raise AskError(text) from None
+    except (OSError, ValueError) as error:
+        msg = f"no zombiewatch answers at {base} ({error}); start one with `zombiewatch run`, or say --url"
+        raise AskError(msg) from None
+
+
+def quoted(identifier: str) -> str:
+    """Return *identifier* as part of a path."""
+    return urllib.parse.quote(identifier, safe="")

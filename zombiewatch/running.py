@@ -1,0 +1,74 @@
+"""`zombiewatch run`: from settings to a served sidecar, with errors as people can use them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+from typing import TYPE_CHECKING, Final
+
+from collector.store.folder import DataFolderError
+from detectors._kit import BrokenDetectorError
+from zombiewatch.config import ConfigError
+from zombiewatch.service import PortError, Service, serve
+from zombiewatch.settings import gather
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+ADDRESS_FILE: Final = "address.json"
+"""In the data folder while the sidecar runs: where it listens."""
+
+
+class _JsonLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        said = {
+            "time": self.formatTime(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            said["exception"] = self.formatException(record.exc_info)
+        return json.dumps(said, ensure_ascii=False)
+
+
+def run_service(path: Path | None, overrides: Mapping[str, object]) -> int:
+    """Run a sidecar until it is told to stop; return its exit status."""
+    try:
+        settings = gather(path, overrides)
+    except (ConfigError, BrokenDetectorError) as error:
+        sys.stderr.write(f"zombiewatch: {error}\n")
+        return 2
+    config = settings.config
+    handler = logging.StreamHandler(sys.stderr)
+    if config.log.as_json:
+        handler.setFormatter(_JsonLines())
+    else:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.basicConfig(level=config.log.level.upper(), handlers=[handler])
+    try:
+        service = Service(config, settings.rules)
+    except DataFolderError as error:
+        sys.stderr.write(f"zombiewatch: {error}\n")
+        return 1
+    address = config.data_dir / ADDRESS_FILE
+    try:
+        asyncio.run(serve(service, lambda running: _ready(running, address)))
+    except PortError as error:
+        sys.stderr.write(f"zombiewatch: {error}\n")
+        return 1
+    finally:
+        address.unlink(missing_ok=True)
+    return 0
+
+
+def _ready(service: Service, address: Path) -> None:
+    urls = service.urls
+    address.write_text(json.dumps(urls))
+    sys.stderr.write(
+        f"zombiewatch is ready. Page and API: {urls['http']}  OTLP: {urls['otlp']}  "
+        f"Data: {service.config.data_dir.resolve()}\n"
+    )

@@ -1,0 +1,218 @@
+"""The sidecar: receivers, store, judge and HTTP put together, started and stopped in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from alerts.metrics import Metrics
+from collector.pipeline import Pipeline
+from collector.receivers.files import Followed, Files
+from collector.receivers.otlp_http import OtlpHttp
+from collector.store.limits import Limits
+from collector.store.store import Store
+from detectors._judge import Judge, Report
+from detectors._kit import load
+from model.clock import system_clock
+from zombiewatch.api import Api
+from zombiewatch.findings import FindingsFile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from collector.rules import Rule
+    from model.clock import Clock
+    from model.findings import Finding
+    from zombiewatch.config import Config
+
+_LOG = logging.getLogger("zombiewatch")
+
+
+class PortError(Exception):
+    """A port cannot be listened on; the message says which, why and how to mend it."""
+
+
+class Service:
+    """One sidecar. `start` and `stop` are called once each, from one event loop."""
+
+    def __init__(self, config: Config, rules: Sequence[Rule], clock: Clock = system_clock) -> None:
+        self.config = config
+        self.clock = clock
+        pipeline = Pipeline(namespace=config.namespace, sides=config.sides, rules=rules)
+        self.store = Store(config.data_dir, pipeline, clock, limits(config))
+        self.files = Files(
+            [Followed(one.path, one.service, one.side, one.from_end) for one in config.follow],
+            self.store.positions(),
+            self.store.append,
+            clock,
+            every_s=config.follow_every_s,
+        )
+        self.findings = FindingsFile(config.data_dir / "findings.sqlite")
+        settings: dict[str, dict[str, Any]] = {
+            name: dict(said) for name, said in config.detectors.items()
+        }
+        settings.setdefault("slow_report", {}).setdefault("bin_s", config.rate_bin_s)
+        chosen = [one for one in load() if settings.get(one.name, {}).get("enabled", True)]
+        self.judge = Judge(
+            chosen,
+            self.findings,
+            settings=settings,
+            occurrence_s=config.occurrence_open_s,
+            abandon_s=config.abandon_after_s,
+        )
+        self.otlp = OtlpHttp(self.store.append, clock, max_body_bytes=config.otlp.max_body_bytes)
+        self.metrics = Metrics(self, labels_max=config.labels_max)
+        self.last_report: Report | None = None
+        self.judged_us: dict[str, int] = {}
+        self.started_us = clock()
+        self.ready = False
+        self.urls: dict[str, str] = {}
+        self._stop = threading.Event()
+        self._judging = threading.Thread(target=self._judge_loop, name="judge", daemon=True)
+        self._runners: list[web.AppRunner] = []
+
+    async def start(self) -> None:
+        """Open the ports and begin. Raises PortError where one cannot be had."""
+        api = web.AppRunner(Api(self).app(), access_log=None, shutdown_timeout=2.0)
+        otlp = web.AppRunner(
+            self.otlp.app(), access_log=None, auto_decompress=False, shutdown_timeout=5.0
+        )
+        for name, runner, at in (("http", api, self.config.http), ("otlp", otlp, self.config.otlp)):
+            await runner.setup()
+            self._runners.append(runner)
+            site = web.TCPSite(runner, at.host, at.port, backlog=1024)
+            try:
+                await site.start()
+            except OSError as error:
+                await self._close_ports()
+                msg = (
+                    f"{name} cannot listen on {at.host}:{at.port}: {error.strerror}; end what"
+                    f" listens there, or set {name}.port to another (0 takes a free one)"
+                )
+                raise PortError(msg) from None
+            host, port = runner.addresses[0][:2]
+            self.urls[name] = f"http://{host}:{port}"
+        self.store.start()
+        self.files.start()
+        self._judging.start()
+        self.ready = True
+
+    async def stop(self) -> None:
+        """Take nothing more, apply what was taken, write it down."""
+        self.ready = False
+        await self._close_ports()
+        self._stop.set()
+        await asyncio.to_thread(self._close)
+
+    async def _close_ports(self) -> None:
+        for runner in self._runners:
+            await runner.cleanup()
+        self._runners.clear()
+
+    def _close(self) -> None:
+        if self._judging.is_alive():
+            self._judging.join()
+        self.files.stop()
+        self.store.close()
+        self.findings.close()
+
+    def close_unstarted(self) -> None:
+        """Let go of everything after a start that failed."""
+        self._close()
+
+    # -- judging --------------------------------------------------------------------------
+
+    def _judge_loop(self) -> None:
+        reader = self.store.reader()
+        next_at = time.monotonic()
+        try:
+            while not self._stop.is_set():
+                with contextlib.suppress(Exception):
+                    self.judge_now(reader)
+                next_at = max(next_at + self.config.evaluate_every_s, time.monotonic())
+                self._stop.wait(next_at - time.monotonic())
+        finally:
+            reader.close()
+
+    def judge_now(self, reader: Any) -> Report:  # noqa: ANN401 - a DuckDB cursor
+        """Evaluate all detectors once, at the moment up to which the relations are complete."""
+        now = self.store.complete_us()
+        report = self.judge.evaluate(reader, now, heard_us=self.files.heard_us(self.store.stats.applied))
+        for name in report.took_s.keys() - report.failed.keys():
+            self.judged_us[name] = now
+        self.last_report = report
+        for one in report.changed:
+            if one.verdict in {"confirmed", "unknown", "resolved", "retracted"}:
+                _LOG.info("%s %s %s: %s", one.verdict, one.detector, one.subject, one.fix)
+        return report
+
+    # -- what the API shows -----------------------------------------------------------------
+
+    def select(self, state: str, limit: int, **filters: str | None) -> list[Finding]:
+        """Return findings: open ones as they are now, ended ones as they ended."""
+        found: list[Finding] = []
+        if state in {"closed", "all"}:
+            found += self.findings.select(state="closed", limit=limit, **filters)
+        if state in {"open", "all"}:
+            wanted = {name: value for name, value in filters.items() if value is not None}
+            found += [
+                one
+                for one in list(self.judge.open.values())
+                if all(getattr(one, name) == value for name, value in wanted.items())
+            ]
+        return found[-limit:]
+
+    def about(self, column: str, value: str) -> list[Finding]:
+        """Return the findings whose `task` or `request_id` is *value*: open ones as they are now."""
+        now = {one.id: one for one in list(self.judge.open.values())}
+        return [now.get(one.id, one) for one in self.findings.about(column, value)]
+
+
+def limits(config: Config) -> Limits:
+    """Return what the configuration says of the store."""
+    store = config.store
+    return Limits(
+        memory_bytes=store.memory_limit_bytes,
+        hot_rows=store.hot_rows,
+        settle_s=store.settle_s,
+        abandon_s=config.abandon_after_s,
+        bin_s=config.rate_bin_s,
+        checkpoint_s=store.checkpoint_every_s,
+        segment_rows=store.segment_rows,
+        journal_bytes=store.journal_max_bytes,
+        min_free_bytes=store.min_free_disk_bytes,
+        keep_s=config.retention.max_age_s,
+        keep_bytes=config.retention.max_bytes,
+        push_gap_s=config.push_gap_tolerance_s,
+    )
+
+
+async def serve(service: Service, on_ready: Callable[[Service], None]) -> None:
+    """Run *service* until SIGTERM or SIGINT; a second one ends at once."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        await service.start()
+    except PortError:
+        await asyncio.to_thread(service.close_unstarted)
+        raise
+    on_ready(service)
+    await stop.wait()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.remove_signal_handler(number)
+    await service.stop()
+
+
+def data_folder(config: Config) -> Path:
+    """Return the folder as an absolute path, for messages."""
+    return config.data_dir.resolve()

@@ -1,0 +1,313 @@
+"""A lab against a sidecar: both started, findings shown as they come, the end compared."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from labs._kit import Expected, Lab, LabProcessError, Runner, find_labs
+from zombiewatch.client import AskError, ask
+from zombiewatch.explain import render_findings
+from zombiewatch.running import ADDRESS_FILE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_START_S: Final = 30.0
+_SETTLE_S: Final = 12.0
+_FOUND: Final = frozenset({"confirmed", "resolved"})
+
+
+@dataclass(slots=True)
+class Session:
+    """What to run, and how to show it. Seconds, and a port (None: a free one)."""
+
+    lab: str
+    bugs: str = "all"
+    seconds: float | None = None
+    keep: Path | None = None
+    live: bool = False
+    stay: bool = False
+    port: int | None = None
+    console: Console = field(default_factory=Console)
+
+
+class SidecarError(Exception):
+    """The sidecar did not start; the message holds its own words."""
+
+
+class Sidecar:
+    """A `zombiewatch run` of our own, as a child; ended with us."""
+
+    def __init__(self, folder: Path, config: dict[str, Any]) -> None:
+        self.folder = folder
+        self.data = Path(config["data_dir"])
+        self._config = folder / "zombiewatch.yaml"
+        self._config.write_text(json.dumps(config, indent=2))  # JSON is YAML
+        self._log = folder / "sidecar.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.urls: dict[str, str] = {}
+
+    def start(self) -> None:
+        """Start it and wait until it is ready. Raises SidecarError."""
+        (self.data / ADDRESS_FILE).unlink(missing_ok=True)
+        env = {name: value for name, value in os.environ.items() if not name.startswith("ZOMBIEWATCH_")}
+        with self._log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "zombiewatch", "run", "--config", str(self._config)],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, start_new_session=True,
+            )  # fmt: skip
+        until = time.monotonic() + _START_S
+        while time.monotonic() < until and self.process.poll() is None:
+            try:
+                self.urls = json.loads((self.data / ADDRESS_FILE).read_text())
+            except (OSError, ValueError):
+                time.sleep(0.05)  # a poll of a file, bounded by _START_S
+            else:
+                return
+        words = self._log.read_text(errors="replace")[-2000:]
+        self.stop()
+        msg = f"the sidecar did not start:\n{words}"
+        raise SidecarError(msg)
+
+    def kill(self) -> None:
+        """End it as a power cut would: SIGKILL."""
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+
+    def stop(self) -> None:
+        """Tell it to stop, and wait."""
+        if self.process and self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(15)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+    def findings(self) -> dict[str, Any]:
+        """Return all findings, open and ended; nothing while it does not answer."""
+        try:
+            return ask(self.urls["http"], "/api/v1/findings", state="all", limit=5000)
+        except AskError:
+            return {"findings": [], "totals": {}}
+
+
+def sidecar_config(lab: Lab, folder: Path, logs: Path, port: int | None) -> dict[str, Any]:
+    """Return the configuration by which a sidecar watches *lab*."""
+    return {
+        "namespace": lab.name,
+        "data_dir": str(folder / "data"),
+        "http": {"port": port or 0},
+        "otlp": {"port": 0},
+        "presets": [str(lab.preset)],
+        "follow": [{"path": str(logs / "*.log")}, {"path": str(logs / "*.jsonl")}],
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What was found, by detector, against what had to be."""
+
+    expected: Expected
+    found: dict[str, int]
+    retracted: dict[str, int]
+
+    @property
+    def missing(self) -> frozenset[str]:
+        """Detectors that had to find something, and did not."""
+        return self.expected.must - self.found.keys()
+
+    @property
+    def surprising(self) -> frozenset[str]:
+        """Detectors that found what nobody expected, or were wrong."""
+        allowed = self.expected.must | self.expected.may
+        return frozenset(self.found.keys() - allowed) | frozenset(self.retracted)
+
+    @property
+    def good(self) -> bool:
+        """Whether exactly what was expected was found."""
+        return not self.missing and not self.surprising
+
+    @classmethod
+    def of(cls, expected: Expected, findings: list[dict[str, Any]]) -> Outcome:
+        """Count *findings* (as the API shows them)."""
+        found: dict[str, int] = {}
+        retracted: dict[str, int] = {}
+        for one in findings:
+            if one["verdict"] in _FOUND and one["confirmed_at"]:
+                found[one["detector"]] = found.get(one["detector"], 0) + 1
+            elif one["verdict"] == "retracted":
+                retracted[one["detector"]] = retracted.get(one["detector"], 0) + 1
+        return cls(expected, found, retracted)
+
+
+def list_labs() -> None:
+    """Print the labs, and what each shows."""
+    console = Console()
+    for lab in find_labs().values():
+        console.print(f"[bold]{lab.name}[/bold]  {lab.title}. {lab.summary}", highlight=False)
+        for bug, text in lab.bugs.items():
+            console.print(f"    [cyan]{bug}[/cyan]  {text}", highlight=False)
+    console.print("\nRun one: zombiewatch lab NAME [--bugs all|none|a,b]", highlight=False)
+
+
+def run_lab(session: Session) -> int:
+    """Run *session* to its end; return 0 if exactly the expected findings were made."""
+    console = session.console
+    try:
+        lab = find_labs()[session.lab]
+        bugs = lab.choose(session.bugs)
+    except KeyError:
+        console.print(f"There is no lab {session.lab!r}; there are: {', '.join(find_labs())}")
+        return 2
+    except ValueError as error:
+        console.print(str(error))
+        return 2
+    with ExitStack() as stack:
+        folder = session.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder.mkdir(parents=True, exist_ok=True)
+        logs = (folder / "logs").absolute()
+        logs.mkdir(exist_ok=True)
+        sidecar = Sidecar(folder, sidecar_config(lab, folder.absolute(), logs, session.port))
+        stack.callback(sidecar.stop)
+        try:
+            try:
+                sidecar.start()
+            except SidecarError:
+                if session.port is None:
+                    raise
+                sidecar = Sidecar(folder, sidecar_config(lab, folder.absolute(), logs, None))
+                stack.callback(sidecar.stop)
+                sidecar.start()
+            outcome = _watch(session, lab, bugs, sidecar, logs, folder.absolute())
+            _summary(console, lab, bugs, outcome, sidecar)
+            if session.stay:
+                _stay(console, sidecar)
+        except (SidecarError, LabProcessError) as error:
+            console.print(str(error), style="red", markup=False)
+            return 1
+        except KeyboardInterrupt:
+            console.print("Stopped.")
+            return 130
+    return 0 if outcome.good else 1
+
+
+def _watch(
+    session: Session, lab: Lab, bugs: frozenset[str], sidecar: Sidecar, logs: Path, folder: Path
+) -> Outcome:
+    console, expected = session.console, lab.expected(bugs)
+    seconds = session.seconds or lab.seconds
+    console.print(
+        f"[bold]{lab.title}[/bold]: {lab.summary}\n"
+        f"Bugs in: {', '.join(sorted(bugs)) or 'none'}. Page: {sidecar.urls['http']}\n",
+        highlight=False,
+    )
+    work = folder / "work"
+    with Runner(lab.processes(sidecar.urls["otlp"], logs, work, bugs, seconds), work) as runner:
+        told: set[int] = set()
+        if session.live:
+            with Live(console=console, refresh_per_second=4) as live:
+                for gone in runner.watch(seconds + lab.tail_s):
+                    answer = sidecar.findings()
+                    live.update(_picture(answer, lab.progress(work), gone, seconds + lab.tail_s))
+        else:
+            for gone in runner.watch(seconds + lab.tail_s):
+                _tell(console, sidecar.findings(), told, gone)
+        answer = _settled(sidecar, expected)
+    if not session.live:
+        _tell(console, answer, told, seconds + lab.tail_s)
+    return Outcome.of(expected, answer["findings"])
+
+
+def _settled(sidecar: Sidecar, expected: Expected) -> dict[str, Any]:
+    """Return the findings once all that must be there is, or after some patience."""
+    until = time.monotonic() + _SETTLE_S
+    while True:
+        answer = sidecar.findings()
+        if not Outcome.of(expected, answer["findings"]).missing or time.monotonic() > until:
+            return answer
+        time.sleep(0.5)  # a poll, bounded by _SETTLE_S
+
+
+def _picture(answer: dict[str, Any], progress: str, gone: float, whole: float) -> Group:
+    width = 30
+    done = min(width, round(width * gone / whole))
+    bar = Text("━" * done, style="cyan") + Text("─" * (width - done), style="dim")
+    line = Text.assemble(bar, f"  {gone:3.0f} of {whole:.0f} s   ", (progress, "dim"))
+    shown = [one for one in answer["findings"] if one["verdict"] in {"confirmed", "unknown"}]
+    if not shown:
+        return Group(Text("Nothing found yet.", style="dim"), line)
+    return Group(render_findings({**answer, "findings": list(_newest(shown))}), line)
+
+
+def _newest(findings: list[dict[str, Any]], each: int = 4) -> Iterator[dict[str, Any]]:
+    """Yield the newest few of each detector: a table that fits a screen."""
+    for detector in sorted({one["detector"] for one in findings}):
+        yield from [one for one in findings if one["detector"] == detector][-each:]
+
+
+def _tell(console: Console, answer: dict[str, Any], told: set[int], gone: float) -> None:
+    for one in answer["findings"]:
+        if one["id"] not in told and one["confirmed_at"]:
+            told.add(one["id"])
+            console.print(
+                f"{gone:4.0f} s  {one['detector']:<22} {one['subject']}: {one['fix']}",
+                highlight=False, markup=False, soft_wrap=True,
+            )  # fmt: skip
+
+
+def _summary(
+    console: Console, lab: Lab, bugs: frozenset[str], outcome: Outcome, sidecar: Sidecar
+) -> None:
+    console.print()
+    for name in sorted(outcome.found.keys() | outcome.expected.must):
+        number = outcome.found.get(name, 0)
+        role = "expected" if name in outcome.expected.must else "possible"
+        role = "UNEXPECTED" if name in outcome.surprising else role
+        mark = "✓" if number and name not in outcome.surprising else "✗"
+        console.print(f"  {mark} {name:<24}{number:>4} found   {role}", highlight=False)
+    for name, number in sorted(outcome.retracted.items()):
+        console.print(f"  ✗ {name:<24}{number:>4} retracted: false alarms", highlight=False)
+    verdict = (
+        "Exactly what had to be found was found."
+        if outcome.good
+        else "NOT what had to be found"
+        f" (missing: {', '.join(sorted(outcome.missing)) or 'nothing'};"
+        f" unexpected: {', '.join(sorted(outcome.surprising)) or 'nothing'})."
+    )
+    if not outcome.found and outcome.good:
+        verdict = "Nothing found, as it must be with every bug mended."
+    console.print(f"\n[bold]{verdict}[/bold]", highlight=False)
+    example = next(
+        (one for one in sidecar.findings()["findings"] if one["detector"] == "zombie_task"), None
+    )
+    console.print(f"Page: {sidecar.urls['http']}", highlight=False)
+    if example:
+        console.print("\nWhat to try next:", highlight=False)
+        tries = [
+            f"zombiewatch explain {example['task']} --url {sidecar.urls['http']}",
+            f"zombiewatch findings --url {sidecar.urls['http']}",
+            f"make lab LAB={lab.name} BUGS={sorted(bugs)[0]}   # one bug alone; BUGS= mends all",
+        ]
+        for one in tries:
+            console.print(f"  {one}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _stay(console: Console, sidecar: Sidecar) -> None:
+    console.print("\nThe sidecar stays for you to look around. Ctrl-C ends it.")
+    while sidecar.process and sidecar.process.poll() is None:
+        time.sleep(0.2)  # until the user ends it

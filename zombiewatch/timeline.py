@@ -1,0 +1,86 @@
+"""The joined timeline of a task or a request: both sides' records, and where they part."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from model.phases import CALLEE, CALLER
+from model.signals import unpack
+from model.units import iso
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from collector.store.store import Store
+    from model.findings import Finding
+
+_REQUESTS: Final = 20
+"""So many requests of one task are shown whole."""
+
+_SHOWN: Final = (
+    "seq", "arrived_us", "end_us", "kind", "side", "phase", "name", "severity", "body", "task",
+    "attempt", "request_id", "trace_id", "outcome", "state", "source", "way",
+)  # fmt: skip
+
+
+def build(store: Store, column: str, value: str, findings: Sequence[Finding]) -> dict[str, Any]:
+    """Return the timeline of the task or request *value* (*column* `task` or `request_id`)."""
+    rows = {row["seq"]: row for row in store.timeline(column, value)}
+    other = "request_id" if column == "task" else "task"
+    related = sorted({row[other] for row in rows.values() if row[other]})[:_REQUESTS]
+    for one in related if column == "task" else ():
+        rows |= {row["seq"]: row for row in store.timeline(other, one)}
+    ordered = sorted(rows.values(), key=lambda row: (row["ts_us"], row["seq"]))
+    lanes: dict[str, dict[str, Any]] = {}
+    entries = [_entry(row, lanes) for row in ordered]
+    return {
+        "query": {column: value},
+        "found": bool(entries),
+        "lanes": list(lanes.values()),
+        "entries": entries,
+        "parts": sorted(_parts(entries, findings), key=lambda part: part["at_us"]),
+        "findings": [one.as_json() for one in findings],
+    }
+
+
+def _entry(row: Mapping[str, Any], lanes: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    lane = "/".join(part for part in (row["service"] or row["side"], row["instance"]) if part) or "?"
+    lanes.setdefault(
+        lane,
+        {"id": lane, "side": row["side"], "service": row["service"], "instance": row["instance"]},
+    )
+    entry = {name: row[name] for name in _SHOWN}
+    entry["at"], entry["at_us"], entry["lane"] = iso(row["ts_us"]), row["ts_us"], lane
+    entry["raw"] = unpack(row["attr_keys"], row["attr_values"])
+    return entry
+
+
+def _parts(
+    entries: Sequence[Mapping[str, Any]], findings: Iterable[Finding]
+) -> Iterable[dict[str, Any]]:
+    """Yield where the stories part: commits after a give-up, and each finding where it began."""
+    gave_up = {
+        one["request_id"]: _end(one)
+        for one in entries
+        if one["phase"] == CALLER[3] and one["request_id"]
+    }
+    for one in entries:
+        at = gave_up.get(one["request_id"])
+        if one["phase"] == CALLEE[1] and at is not None and _end(one) > at:
+            text = f"committed here, {(_end(one) - at) / 1e6:.2f} s after its caller gave up"
+            yield _part(_end(one), one["lane"], text, "gave_up_but_committed")
+    for finding in findings:
+        lane = next(
+            (one["lane"] for one in reversed(entries) if _end(one) <= finding.since_us), None
+        )
+        if finding.verdict not in {"dropped", "retracted"}:
+            yield _part(finding.since_us, lane, finding.summary, finding.detector)
+
+
+def _part(at_us: int, lane: str | None, text: str, finding: str) -> dict[str, Any]:
+    return {"at_us": at_us, "at": iso(at_us), "lane": lane, "text": text, "finding": finding}
+
+
+def _end(entry: Mapping[str, Any]) -> int:
+    at: int = entry["end_us"] or entry["at_us"]
+    return at
