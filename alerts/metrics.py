@@ -18,7 +18,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector, CollectorRegistry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from prometheus_client.core import Metric
 
@@ -53,7 +53,7 @@ class Watched(Protocol):
     files: Any
     otlp: Any
     clock: Callable[[], int]
-    judged_us: Mapping[str, int]
+    judged_us: dict[str, int]
     last_report: Any
     started_us: int
     ready: bool
@@ -91,15 +91,21 @@ class Metrics(Collector):
         }
         oldest: dict[tuple[str, ...], float] = {}
         for one in open_now:
-            labels = (
-                one.detector, self._service.take(one.service), self._queue.take(one.queue), one.severity,
-            )  # fmt: skip
+            labels: tuple[str, ...] = (
+                one.detector,
+                self._service.take(one.service),
+                self._queue.take(one.queue),
+                one.severity,
+            )
             counts[one.verdict][labels] += 1
             if one.verdict == "confirmed":
                 self._sticky.add(labels)
                 oldest[labels] = max(oldest.get(labels, 0.0), (now - one.since_us) / 1e6)
         told = {
-            "confirmed": ("zombiewatch_findings", "Findings that are confirmed and have not ended."),
+            "confirmed": (
+                "zombiewatch_findings",
+                "Findings that are confirmed and have not ended.",
+            ),
             "suspected": ("zombiewatch_findings_suspected", "Findings that wait to be confirmed."),
             "unknown": ("zombiewatch_findings_unknown", "Findings that silence does not prove."),
         }
@@ -172,7 +178,9 @@ class Metrics(Collector):
             errors.add_metric((name,), number)
         yield errors
         yield GaugeMetricFamily(
-            "zombiewatch_ready", "Whether all that was kept has been applied.", value=float(of.ready)
+            "zombiewatch_ready",
+            "Whether all that was kept has been applied.",
+            value=float(of.ready),
         )
 
     def _input(self) -> Iterator[Metric]:
@@ -222,7 +230,9 @@ class Metrics(Collector):
 
     def _storage(self) -> Iterator[Metric]:
         store = self._of.store
-        sizes = GaugeMetricFamily("zombiewatch_store_bytes", "Room taken on disk.", labels=("part",))
+        sizes = GaugeMetricFamily(
+            "zombiewatch_store_bytes", "Room taken on disk.", labels=("part",)
+        )
         for part, size in store.sizes():
             sizes.add_metric((part,), size)
         yield sizes
@@ -238,7 +248,7 @@ class Metrics(Collector):
             value=store.damaged,
         )  # fmt: skip
         yield CounterMetricFamily(
-            "zombiewatch_refused_full", "Groups of records refused because disk or journal was full.",
+            "zombiewatch_refused_full", "Groups of records refused for want of room on disk.",
             value=store.refused_full,
         )  # fmt: skip
         yield GaugeMetricFamily(

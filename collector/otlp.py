@@ -190,7 +190,8 @@ _SDK: Final = frozenset({"telemetry.sdk.language", "telemetry.sdk.name", "teleme
 
 def _micros(nanos: Array) -> NDArray[np.int64]:
     # unsigned: times past 2262 stay positive and are found implausible, not negative
-    return (nanos.to_numpy(zero_copy_only=False) // np.uint64(1000)).astype(np.int64)
+    micros: NDArray[np.int64] = nanos.to_numpy(zero_copy_only=False) // np.uint64(1000)
+    return micros.astype(np.int64)
 
 
 def flatten(kind: str, decoded: pa.RecordBatch, arrived_us: NDArray[np.int64]) -> Batch:

@@ -85,6 +85,9 @@ class Pipeline:
         for name in ("source", "service", "side"):
             said = pa.array([record.meta.get(name) for record in group], pa.string()).take(request)
             columns[name] = pc.coalesce(batch.get(name), said)
+        promised = [record.meta.get("expect_s") for record in group]
+        if any(promised):
+            columns["expect_s"] = pa.array(promised, pa.float64()).take(request)
         way = {"lines": "file", "heartbeat": "heartbeat"}.get(group[0].kind, "otlp")
         columns["way"] = constant(way, rows, "way")
         columns["seq"] = _sequence(group, request)
@@ -126,7 +129,10 @@ def _sequence(group: Sequence[Record], request: Array) -> Array:
     return pa.array((ids[of] << ROW_BITS) + row)
 
 
-_IN_TEXT: Final = r"(?i)\b(?:x[-_.]?)?request[-_.]?id[\"']?\s*[:= ]\s*[\"'\[]?(?P<id>[A-Za-z0-9][\w.:/+=-]{3,127})"
+_IN_TEXT: Final = (
+    r"(?i)\b(?:x[-_.]?)?request[-_.]?id[\"']?\s*[:= ]\s*[\"'\[]?"
+    r"(?P<id>[A-Za-z0-9][\w.:/+=-]{3,127})"
+)
 
 
 def _request_id(batch: Batch) -> Array:

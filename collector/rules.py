@@ -189,7 +189,8 @@ def _by_attributes(rule: Rule, batch: Batch, rows: NDArray[np.int64]) -> NDArray
         coded = pc.dictionary_encode(text.take(pa.array(rows)))
         good = [fnmatchcase(value, glob) for value in coded.dictionary.to_pylist()]
         hit = pa.array(good, pa.bool_()).take(coded.indices)
-        rows = rows[pc.fill_null(hit, False).to_numpy(zero_copy_only=False)]
+        kept: NDArray[np.bool_] = pc.fill_null(hit, False).to_numpy(zero_copy_only=False)
+        rows = rows[kept]
     return rows
 
 
@@ -202,7 +203,8 @@ def _by_body(
     groups = _groups(rule.body)
     if not groups:
         hit = pc.fill_null(pc.match_substring_regex(text, rule.body), False)
-        return rows[hit.to_numpy(zero_copy_only=False)]
+        kept: NDArray[np.bool_] = hit.to_numpy(zero_copy_only=False)
+        return rows[kept]
     pattern = re.sub(r"\(\?<(?=[A-Za-z_])", "(?P<", rule.body)
     found = pc.extract_regex(text, pattern)
     hit = found.is_valid().to_numpy(zero_copy_only=False)

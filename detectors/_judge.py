@@ -85,7 +85,7 @@ class Judge:
                 rows = self._rows(reader, detector, now_us)
                 report.changed += self._move(reader, detector, rows, witnesses, now_us)
                 self.failing.pop(detector.name, None)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, the others carry on
                 _LOG.exception("detector %s failed", detector.name)
                 self.failing[detector.name] = report.failed[detector.name] = str(error)
                 self.errors[detector.name] = self.errors.get(detector.name, 0) + 1
@@ -159,14 +159,17 @@ class Judge:
         gone: Sequence[Finding],
         now_us: int,
     ) -> None:
-        """End *gone*: a confirmed one whose contradiction happened before we confirmed was wrong."""
+        """End *gone*; one whose contradiction happened before we confirmed it was wrong."""
         cleared: dict[str, int] = {}
         if detector.clears and any(one.verdict == "confirmed" for one in gone):
             wanted = ", ".join("'" + one.subject.replace("'", "''") + "'" for one in gone)
             rows = reader.execute(
-                f"SELECT namespace, subject, cleared_us FROM ({detector.clears}) c WHERE subject IN ({wanted})"
+                f"SELECT namespace, subject, cleared_us FROM ({detector.clears}) c"
+                f" WHERE subject IN ({wanted})"
             ).fetchall()
-            cleared = {f"{detector.name}:{space}/{subject}": at for space, subject, at in rows if at}
+            cleared = {
+                f"{detector.name}:{space}/{subject}": at for space, subject, at in rows if at
+            }
         for one in gone:
             one.ended_us = now_us
             if one.verdict == "confirmed":

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 SECTIONS: Final = ("Meaning", "Impact", "Diagnosis", "Mitigation")
 """Headings that every detector's docstring has, in this order: they become its runbook."""
 
+UNKNOWN: Final = "\N{EN DASH}"
+"""What a sentence shows for a number that is not known."""
+
 COLUMNS: Final = ("namespace", "subject", "name", "service", "queue", "since_us")
 """What every detector's SELECT returns; a detector with a `witness` also `deadline_us`.
 
@@ -98,12 +101,12 @@ class _Plain(dict[str, Any]):
         super().__init__({key: _short(value) for key, value in row.items()})
 
     def __missing__(self, key: str) -> str:
-        return "–"
+        return UNKNOWN
 
 
 def _short(value: object) -> str:
     if value is None:
-        return "–"
+        return UNKNOWN
     if isinstance(value, float):
         return f"{value:.3g}" if abs(value) < 100 else f"{value:.0f}"  # noqa: PLR2004 - three digits
     return str(value)
@@ -150,7 +153,8 @@ def load() -> tuple[Detector, ...]:
             msg = f"detectors/{module.name}.py cannot be used: {error}"
             raise BrokenDetectorError(msg) from error
         if tuple(one.runbook) != SECTIONS:
-            msg = f"detectors/{module.name}.py: its docstring needs the sections {', '.join(SECTIONS)}"
+            wanted = ", ".join(SECTIONS)
+            msg = f"detectors/{module.name}.py: its docstring needs the sections {wanted}"
             raise BrokenDetectorError(msg)
         found.append(one)
     return tuple(sorted(found, key=lambda one: one.name))

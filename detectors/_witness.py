@@ -47,13 +47,12 @@ class Witnesses:
     heard_us: int | None
 
     @classmethod
-    def of(
-        cls, reader: duckdb.DuckDBPyConnection, now_us: int, heard_us: int | None
-    ) -> Witnesses:
+    def of(cls, reader: duckdb.DuckDBPyConnection, now_us: int, heard_us: int | None) -> Witnesses:
         """Read the witnesses from the relations; *heard_us* as `Judge.evaluate` has it."""
         sides = reader.execute(
             "SELECT namespace, side, min(first_us), max(last_seen_us), bool_or(way = 'file' AND"
-            " coalesce(sign_seen_us, record_seen_us, log_seen_us) IS NOT NULL) FROM sources GROUP BY ALL"
+            " coalesce(sign_seen_us, record_seen_us, log_seen_us) IS NOT NULL)"
+            " FROM sources GROUP BY ALL"
         ).fetchall()
         gaps = reader.execute("SELECT from_us, to_us FROM gaps WHERE way = 'push'").fetchall()
         covered = reader.execute(
@@ -70,7 +69,7 @@ class Witnesses:
     def weigh(
         self, detector: Detector, rows: Sequence[Mapping[str, Any]]
     ) -> Iterator[tuple[Mapping[str, Any], Evidence]]:
-        """Yield each row with its evidence; what was never covered comes once per service and name."""
+        """Yield each row with its evidence; what was never covered, once per service and name."""
         told: set[tuple[str, str, str]] = set()
         for row in rows:
             if detector.witness is None:

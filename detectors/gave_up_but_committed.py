@@ -23,10 +23,22 @@ request ID, and make a second try return the first one's answer.
 
 from detectors._kit import Case, Detector
 
-_C = {"side": "agent", "service": "agent", "request_id": "r1", "purpose": "dispatch",
-      "host": "h1", "instance": "agent-1"}
-_S = {"side": "dispatcher", "service": "oxr", "request_id": "r1", "purpose": "dispatch",
-      "host": "h2", "task": "t1"}
+_C = {
+    "side": "agent",
+    "service": "agent",
+    "request_id": "r1",
+    "purpose": "dispatch",
+    "host": "h1",
+    "instance": "agent-1",
+}
+_S = {
+    "side": "dispatcher",
+    "service": "oxr",
+    "request_id": "r1",
+    "purpose": "dispatch",
+    "host": "h2",
+    "task": "t1",
+}
 _GAVE_UP = [
     {**_C, "t": -20, "phase": "call.sent", "call_timeout_s": 2.0},
     {**_C, "t": -18, "phase": "call.gave_up"},
@@ -46,14 +58,16 @@ SELECT a.namespace, a.subject, a.name, a.service, a.queue, a.gave_up_us AS since
   a.waited_us / 1e6 AS waited_s, a.served_us / 1e6 AS served_s,
   a.after_us / 1e6 AS after_s, a.limit_s
 FROM (
-  SELECT g.namespace, coalesce(g.request_id, g.hop) AS subject, coalesce(c.task_name, g.task_name) AS name,
+  SELECT g.namespace, coalesce(g.request_id, g.hop) AS subject,
+    coalesce(c.task_name, g.task_name) AS name,
     c.callee AS service, coalesce(c.queue, g.queue) AS queue, g.gave_up_us, g.request_id,
     coalesce(c.purpose, g.purpose, 'other') AS purpose, coalesce(c.task, g.task) AS task,
-    coalesce(c.attempt, g.attempt) AS attempt, g.caller, g.caller_instance, g.limit_s, c.last_seen_us,
+    coalesce(c.attempt, g.attempt) AS attempt, g.caller, g.caller_instance, g.limit_s,
     g.gave_up_us - g.sent_us AS waited_us, c.committed_us - c.received_us AS served_us,
     CASE WHEN g.caller_host = c.callee_host THEN c.committed_us - g.gave_up_us
       ELSE (c.committed_us - c.received_us) - (g.gave_up_us - g.sent_us) END AS after_us
-  FROM calls g JOIN calls c ON c.namespace = g.namespace AND (c.hop = g.hop OR c.request_id = g.request_id)
+  FROM calls g
+  JOIN calls c ON c.namespace = g.namespace AND (c.hop = g.hop OR c.request_id = g.request_id)
   WHERE g.gave_up_us IS NOT NULL AND g.ok_us IS NULL AND g.sent_us = g.sent_last_us
     AND c.committed_us IS NOT NULL AND c.received_us = c.received_last_us
     AND coalesce(g.purpose, '') IN (coalesce(c.purpose, ''), '')
@@ -62,8 +76,8 @@ FROM (
       AND o.request_id = g.request_id AND abs(o.sent_us - g.sent_us) > 1000000))
 ) a
 WHERE a.after_us > {clock_margin_s} * 1e6
-  AND NOT EXISTS (SELECT 1 FROM calls w WHERE w.namespace = a.namespace AND w.request_id = a.request_id
-    AND w.ok_us IS NOT NULL AND w.purpose = a.purpose)
+  AND NOT EXISTS (SELECT 1 FROM calls w WHERE w.namespace = a.namespace
+    AND w.request_id = a.request_id AND w.ok_us IS NOT NULL AND w.purpose = a.purpose)
 QUALIFY row_number() OVER (PARTITION BY a.namespace, a.subject ORDER BY a.after_us DESC, a.task) = 1
 ORDER BY since_us, subject""",
     fix="Tie the state change of this call to the request's own context: {caller} gave up after"
@@ -129,12 +143,31 @@ ORDER BY since_us, subject""",
         Case(
             "a span pair tells the same story",
             [
-                {"kind": "span", "side": "agent", "service": "agent", "trace_id": "a" * 32,
-                 "span_id": "b" * 16, "t": -20, "end": -18, "phase": "call.gave_up",
-                 "purpose": "dispatch", "host": "h1"},
-                {"kind": "span", "side": "dispatcher", "service": "oxr", "trace_id": "a" * 32,
-                 "span_id": "c" * 16, "parent_id": "b" * 16, "t": -20, "end": -16.5,
-                 "phase": "call.committed", "purpose": "dispatch", "host": "h1"},
+                {
+                    "kind": "span",
+                    "side": "agent",
+                    "service": "agent",
+                    "trace_id": "a" * 32,
+                    "span_id": "b" * 16,
+                    "t": -20,
+                    "end": -18,
+                    "phase": "call.gave_up",
+                    "purpose": "dispatch",
+                    "host": "h1",
+                },
+                {
+                    "kind": "span",
+                    "side": "dispatcher",
+                    "service": "oxr",
+                    "trace_id": "a" * 32,
+                    "span_id": "c" * 16,
+                    "parent_id": "b" * 16,
+                    "t": -20,
+                    "end": -16.5,
+                    "phase": "call.committed",
+                    "purpose": "dispatch",
+                    "host": "h1",
+                },
             ],
             ["a" * 32 + ":" + "b" * 16],
             "confirmed",

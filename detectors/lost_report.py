@@ -48,7 +48,8 @@ SELECT a.namespace, a.task || '/' || CAST(a.attempt AS VARCHAR) AS subject, a.na
   CASE WHEN a.report_answer = 'call.committed' THEN 'accepted but not recorded'
     WHEN a.report_call = 'call.gave_up' THEN 'the agent gave up on it'
     WHEN a.report_call = 'call.failed' OR a.report_answer = 'call.errored' THEN 'failed'
-    WHEN a.report_call = 'call.ok' OR a.reported_outcome = 'success' THEN 'accepted but not recorded'
+    WHEN a.report_call = 'call.ok' OR a.reported_outcome = 'success'
+      THEN 'accepted but not recorded'
     WHEN a.reported_us IS NOT NULL THEN 'failed'
     WHEN a.report_call = 'call.sent' THEN 'sent, no answer seen'
     ELSE 'never sent' END AS report
@@ -103,14 +104,23 @@ FROM attempts WHERE recorded_us IS NOT NULL OR requeued_us IS NOT NULL""",
             "results of this task are never recorded",
             [
                 *_SEEN,
-                {**_A, "t": -31, "phase": "finished", "task": "t1", "outcome": "success",
-                 "reports": False},
+                {
+                    **_A,
+                    "t": -31,
+                    "phase": "finished",
+                    "task": "t1",
+                    "outcome": "success",
+                    "reports": False,
+                },
             ],
             [],
         ),
         Case(
             "the dispatcher has not been heard since: unknown",
-            [*_SEEN[:-1], {**_A, "t": -31, "phase": "finished", "task": "t1", "outcome": "success"}],
+            [
+                *_SEEN[:-1],
+                {**_A, "t": -31, "phase": "finished", "task": "t1", "outcome": "success"},
+            ],
             ["t1/1"],
             "unknown",
         ),

@@ -39,7 +39,8 @@ SELECT a.namespace, a.task || '/' || CAST(a.attempt AS VARCHAR) AS subject, a.na
   a.task, a.attempt, a.request_id, a.agent, ({now} - a.sign_last_seen_us) / 1e6 AS silent_s,
   a.interval_us / 1e6 AS interval_s, a.limit_us / 1e6 AS limit_s
 FROM (
-  SELECT i.*, CAST(greatest({beats_missed} * i.interval_us, {silence_min_s} * 1e6) AS BIGINT) AS limit_us
+  SELECT i.*,
+    CAST(greatest({beats_missed} * i.interval_us, {silence_min_s} * 1e6) AS BIGINT) AS limit_us
   FROM (
     SELECT a.*, coalesce(a.beat_s * 1e6, l.p99_us) AS interval_us
     FROM open_attempts a

@@ -29,25 +29,31 @@ DETECTOR = Detector(
     degradable=False,
     thresholds={"silence_min_s": 60.0, "beats_missed": 3.0},
     sql="""
-SELECT a.namespace, a.service || ' by ' || a.way AS subject, CAST(NULL AS VARCHAR) AS name, a.service,
-  CAST(NULL AS VARCHAR) AS queue, a.last_seen_us AS since_us, a.way, a.side,
-  ({now} - a.heard_us) / 1e6 AS silent_s, a.beat_s AS interval_s, a.limit_us / 1e6 AS limit_s
+SELECT a.namespace, a.service || ' by ' || a.way AS subject, CAST(NULL AS VARCHAR) AS name,
+  a.service, CAST(NULL AS VARCHAR) AS queue, a.last_seen_us AS since_us, a.way, a.side,
+  ({now} - a.heard_us) / 1e6 AS silent_s, a.promise_s AS interval_s, a.limit_us / 1e6 AS limit_s
 FROM (
   SELECT s.*, greatest(s.last_seen_us, coalesce((SELECT max(g.to_us) FROM gaps g), 0)) AS heard_us,
-    CAST(greatest({beats_missed} * s.beat_s, {silence_min_s}) * 1e6 AS BIGINT) AS limit_us
-  FROM (SELECT a.* FROM sources a WHERE a.beat_s IS NOT NULL) s
+    CAST(greatest({beats_missed} * s.promise_s, {silence_min_s}) * 1e6 AS BIGINT) AS limit_us
+  FROM (SELECT a.*, coalesce(a.expect_s, a.beat_s) AS promise_s FROM sources a
+    WHERE coalesce(a.expect_s, a.beat_s) IS NOT NULL) s
 ) a
 WHERE {now} - a.heard_us > a.limit_us
-  AND EXISTS (SELECT 1 FROM instances i WHERE i.namespace = a.namespace AND i.service = a.service
-    AND i.beat_s IS NOT NULL AND i.stopped_us IS NULL
-    AND i.last_seen_us >= a.last_seen_us - a.limit_us)
+  AND (a.expect_s IS NOT NULL OR EXISTS (SELECT 1 FROM instances i WHERE i.namespace = a.namespace
+    AND i.service = a.service AND i.beat_s IS NOT NULL AND i.stopped_us IS NULL
+    AND i.last_seen_us >= a.last_seen_us - a.limit_us))
 ORDER BY since_us, subject""",
     clears="""
 SELECT namespace, service || ' by ' || way AS subject, last_us AS cleared_us FROM sources""",
-    fix="Check the way from {service} to here ({way}): it promised to be heard every {interval_s} s,"
-    " and nothing has come for {silent_s} s.",
+    fix="Check the way from {service} to here ({way}): it is to be heard every {interval_s} s, and"
+    " nothing has come for {silent_s} s.",
     cases=[
-        Case("beats every 10 s, silent for 61 s", [{**_BEAT, "t": -61}], ["agent by file"], "confirmed"),
+        Case(
+            "beats every 10 s, silent for 61 s",
+            [{**_BEAT, "t": -61}],
+            ["agent by file"],
+            "confirmed",
+        ),
         Case("silent for 60 s", [{**_BEAT, "t": -60}], []),
         Case(
             "three intervals are longer than the minimum",
@@ -62,6 +68,12 @@ SELECT namespace, service || ' by ' || way AS subject, last_us AS cleared_us FRO
                 {**_A, "t": -90, "phase": "instance.stopped", "instance": "agent-1", "clean": True},
             ],
             [],
+        ),
+        Case(
+            "a followed file was configured to bring a line every 30 s",
+            [{**_A, "t": -91, "body": "x", "expect_s": 30.0}],
+            ["agent by file"],
+            "confirmed",
         ),
         Case(
             "one of two was replaced, the other speaks",

@@ -20,8 +20,15 @@ should be kept until it has been acknowledged.
 
 from detectors._kit import Case, Detector
 
-_C = {"side": "agent", "service": "agent", "instance": "agent-1", "task": "t1",
-      "purpose": "report", "request_id": "r1", "task_name": "sync"}
+_C = {
+    "side": "agent",
+    "service": "agent",
+    "instance": "agent-1",
+    "task": "t1",
+    "purpose": "report",
+    "request_id": "r1",
+    "task_name": "sync",
+}
 _LOGS = [
     {"side": "agent", "service": "agent", "instance": "agent-1", "t": -400, "body": "hello"},
     {"side": "agent", "service": "agent", "instance": "agent-1", "t": 0, "body": "still here"},
@@ -42,8 +49,9 @@ SELECT a.namespace, a.subject, a.name, a.service, a.queue, a.failed_at AS since_
   a.caller_instance, a.error, a.status_code, a.waited_s, a.verdict
 FROM (
   SELECT c.namespace, coalesce(c.request_id, c.hop) AS subject, c.hop, c.task_name AS name,
-    c.caller AS service, c.queue, c.task, c.attempt, c.request_id, c.purpose, c.caller_instance,
-    c.error, c.status_code, coalesce(c.gave_up_us, c.failed_us) AS failed_at, c.last_seen_us,
+    c.caller AS service, c.queue, c.caller_task AS task, c.attempt, c.request_id, c.purpose,
+    c.caller_instance, c.error, c.status_code, c.last_seen_us,
+    coalesce(c.gave_up_us, c.failed_us) AS failed_at,
     (coalesce(c.gave_up_us, c.failed_us) - c.sent_us) / 1e6 AS waited_s,
     CASE WHEN c.gave_up_us IS NOT NULL THEN 'gave up' ELSE 'failed' END AS verdict,
     CAST(greatest({error_grace_s}, {retry_grace_s}) * 1e6 AS BIGINT) AS grace_us
@@ -68,8 +76,8 @@ WHERE {now} - a.last_seen_us > a.grace_us
     AND r.sent_us >= a.failed_at AND r.sent_us <= a.failed_at + {retry_grace_s} * 1e6))
 QUALIFY row_number() OVER (PARTITION BY a.namespace, a.subject ORDER BY a.hop) = 1
 ORDER BY since_us, subject""",
-    fix="Let {service} log and retry this: its {purpose} call for {task} {verdict} after {waited_s} s"
-    " ({error}), and nothing was said or done about it.",
+    fix="Let {service} log and retry this: its {purpose} call for {task} {verdict} after"
+    " {waited_s} s ({error}), and nothing was said or done about it.",
     cases=[
         Case("given up, no error logged, no retry", [*_LOGS, *_FAILED], ["r1"], "confirmed"),
         Case(
@@ -106,18 +114,53 @@ ORDER BY since_us, subject""",
             [
                 *_LOGS,
                 *[{**one, "task": None, "purpose": "dispatch"} for one in _FAILED],
-                {**_C, "t": -38, "task": None, "purpose": "dispatch", "request_id": "r2",
-                 "phase": "call.sent"},
+                {
+                    **_C,
+                    "t": -38,
+                    "task": None,
+                    "purpose": "dispatch",
+                    "request_id": "r2",
+                    "phase": "call.sent",
+                },
             ],
             [],
         ),
-        Case("a caller whose log we never saw proves nothing", [
-            {**one, "kind": "span", "trace_id": "a" * 32, "span_id": "b" * 16, "end": -40.1}
-            for one in _FAILED[1:]
-        ], []),
+        Case(
+            "the same, where the callee knows which task it handed out for nobody",
+            [
+                *_LOGS,
+                *[{**one, "task": None, "purpose": "dispatch"} for one in _FAILED],
+                {
+                    "side": "dispatcher",
+                    "service": "oxr",
+                    "t": -39,
+                    "phase": "call.committed",
+                    "purpose": "dispatch",
+                    "request_id": "r1",
+                    "task": "t7",
+                },
+                {
+                    **_C,
+                    "t": -38,
+                    "task": None,
+                    "purpose": "dispatch",
+                    "request_id": "r2",
+                    "phase": "call.sent",
+                },
+            ],
+            [],
+        ),
+        Case(
+            "a caller whose log we never saw proves nothing",
+            [
+                {**one, "kind": "span", "trace_id": "a" * 32, "span_id": "b" * 16, "end": -40.1}
+                for one in _FAILED[1:]
+            ],
+            [],
+        ),
         Case(
             "the caller has not been heard since: unknown",
-            [_LOGS[0], *({**one, "t": one["t"] - 60} for one in _FAILED)],
+            [_LOGS[0], {**_FAILED[0], "t": -102}, {**_FAILED[1], "t": -100.1}],
             ["r1"],
             "unknown",
         ),

@@ -85,8 +85,14 @@ FROM attempts WHERE sign_us IS NOT NULL OR recorded_us IS NOT NULL OR requeued_u
             "the dispatch call was committed, which hands it out too",
             [
                 *_SEEN,
-                {**_D, "t": -61, "phase": "call.committed", "purpose": "dispatch", "task": "t1",
-                 "request_id": "r1"},
+                {
+                    **_D,
+                    "t": -61,
+                    "phase": "call.committed",
+                    "purpose": "dispatch",
+                    "task": "t1",
+                    "request_id": "r1",
+                },
             ],
             ["t1/1"],
             "confirmed",

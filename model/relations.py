@@ -258,8 +258,7 @@ ATTEMPTS: Final = Relation(
     derived=(
         (
             "joined_late",
-            "CASE WHEN late OR (enqueued_us IS NULL AND running_us IS NULL)"
-            " THEN TRUE ELSE FALSE END",
+            "late OR (enqueued_us IS NULL AND running_us IS NULL)",
         ),
     ),
 )
@@ -313,6 +312,7 @@ CALLS: Final = Relation(
         _last("trace_id", "trace_id"),
         _last("purpose", "purpose"),
         _last("task", "task"),
+        _last("caller_task", "task", f"phase IN {_in(CALLER)}"),
         _last("attempt", "attempt", kind="INTEGER"),
         _last("task_name", "task_name"),
         _last("queue", "queue"),
@@ -416,6 +416,7 @@ SOURCES: Final = Relation(
         Column("log_seen_us", "max", "arrived_us", "kind = 'log'"),
         Column("error_seen_us", "max", "arrived_us", f"severity >= {ERROR_SEVERITY}"),
         _last("beat_s", "beat_s", "phase = 'heartbeat' AND task IS NULL", "DOUBLE"),
+        _last("expect_s", "expect_s", kind="DOUBLE"),
         Column("beat_seen_us", "max", "arrived_us", "phase = 'heartbeat' AND task IS NULL"),
     ),
     closed="FALSE",

@@ -49,6 +49,7 @@ COLUMNS: Final = {
     "timeout_s": _F,
     "beat_s": _F,
     "call_timeout_s": _F,
+    "expect_s": _F,  # so often something of this source is to be expected, whatever it is
     "purpose": _S,
     "peer": _S,
     "status_code": pa.int32(),
@@ -104,7 +105,7 @@ ATTRIBUTES: Final = {
     "queue.paused": "paused",
     "queue.enqueued_total": "enqueued_total",
     "queue.completed_total": "completed_total",
-    # CI/CD conventions: a task run's ID is unique only within its pipeline run (receivers join both)
+    # CI/CD conventions
     "cicd.pipeline.task.run.id": "task",
     "cicd.pipeline.task.name": "task_name",
     "cicd.pipeline.task.run.result": "outcome",
@@ -117,7 +118,18 @@ ATTRIBUTES: Final = {
 
 SETTABLE: Final = frozenset(
     set(COLUMNS)
-    - {"seq", "arrived_us", "kind", "way", "source", "phase", "attr_keys", "attr_values", "body"}
+    - {
+        "seq",
+        "arrived_us",
+        "expect_s",
+        "kind",
+        "way",
+        "source",
+        "phase",
+        "attr_keys",
+        "attr_values",
+        "body",
+    }
 )
 """Columns that a rule may fill."""
 

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 _STATES: Final = ("open", "closed", "all")
 _LIMIT: Final = 500
-_CSP: Final = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+_CSP: Final = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self';"
+    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 
 
 class Api:
@@ -110,7 +113,12 @@ class Api:
 
         found = await asyncio.to_thread(read)
         files = [
-            {"path": one.path, "offset": one.offset, "behind_bytes": one.behind_bytes, "error": one.error}
+            {
+                "path": one.path,
+                "offset": one.offset,
+                "behind_bytes": one.behind_bytes,
+                "error": one.error,
+            }
             for one in service.files.statuses()
         ]
         return _json({"now": iso(service.clock()), "sources": found, "files": files})
@@ -120,9 +128,7 @@ class Api:
             service, value = self._service, request.match_info["id"]
 
             def read() -> dict[str, Any]:
-                return timeline.build(
-                    service.store, column, value, service.about(column, value)
-                )
+                return timeline.build(service.store, column, value, service.about(column, value))
 
             return _json(await asyncio.to_thread(read))
 

@@ -11,7 +11,7 @@ import typer
 
 app = typer.Typer(
     name="zombiewatch",
-    help="Catches zombie tasks: listens to dispatcher and agents, and says where their stories part.",
+    help="Catches zombie tasks: hears dispatcher and agents, and says where their stories part.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -26,7 +26,9 @@ ConfigPath = Annotated[
 ]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", "-s", help="A setting by its path, over file and environment: http.port=0"),
+    typer.Option(
+        "--set", "-s", help="A setting by its path, over file and environment: http.port=0"
+    ),
 ]
 Url = Annotated[str, typer.Option(help="Address of the running sidecar.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
@@ -88,25 +90,30 @@ def run(
     raise typer.Exit(run_service(config, _overrides(sets, more)))
 
 
-@app.command(epilog="zombiewatch demo --once   # stops by itself; exit status 0 if all is as expected")
+@app.command(
+    epilog="zombiewatch demo --once   # stops by itself; exit status 0 if all is as expected"
+)
 def demo(
     once: Annotated[
-        bool, typer.Option("--once", help="Stop when done, and say by exit status whether all went as it must.")
+        bool,
+        typer.Option(
+            "--once", help="Stop when done, and say by exit status whether all went as it must."
+        ),
     ] = False,
 ) -> None:
     """Watch a real zombie being caught: Bruin's incident with all its bugs, live."""
     from zombiewatch.session import Session, run_lab
 
-    session = Session(lab="bruin", bugs="all", live=True, stay=not once, port=None if once else 9797)
+    session = Session(
+        lab="bruin", bugs="all", live=True, stay=not once, port=None if once else 9797
+    )
     raise typer.Exit(run_lab(session))
 
 
 @app.command(epilog="zombiewatch lab bruin --bugs wrong_context,missing_index")
 def lab(
     name: Annotated[str | None, typer.Argument(help="Which lab; none lists them.")] = None,
-    bugs: Annotated[
-        str, typer.Option(help="all, none, or names with a comma between.")
-    ] = "all",
+    bugs: Annotated[str, typer.Option(help="all, none, or names with a comma between.")] = "all",
     seconds: Annotated[
         float | None, typer.Option(help="How long new work comes in; by default the lab's own.")
     ] = None,
@@ -124,7 +131,9 @@ def lab(
     raise typer.Exit(run_lab(session))
 
 
-@app.command(epilog="zombiewatch findings --state all --detector zombie_task --json | jq .findings[].task")
+@app.command(
+    epilog="zombiewatch findings --state all --detector zombie_task --json | jq .findings[].task"
+)
 def findings(
     state: Annotated[str, typer.Option(help="open, closed or all.")] = "open",
     detector: Annotated[str | None, typer.Option(help="Only of this detector.")] = None,
@@ -147,14 +156,17 @@ def findings(
     from zombiewatch.explain import render_findings
 
     if answer["findings"]:
-        Console().print(render_findings(answer))
+        console = Console()
+        console.print(render_findings(answer, console.width))
     else:
         typer.echo(f"Nothing found ({state}).")
 
 
 @app.command(epilog="zombiewatch explain t-17")
 def explain(
-    identifier: Annotated[str, typer.Argument(metavar="TASK|REQUEST", help="A task or request ID.")],
+    identifier: Annotated[
+        str, typer.Argument(metavar="TASK|REQUEST", help="A task or request ID.")
+    ],
     url: Url = "http://127.0.0.1:9797",
     as_json: AsJson = False,
 ) -> None:

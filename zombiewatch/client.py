@@ -36,7 +36,10 @@ def ask(base: str, path: str, **query: str | int | None) -> dict[str, Any]:
             text = text.strip() or str(error)
         raise AskError(text) from None
     except (OSError, ValueError) as error:
-        msg = f"no zombiewatch answers at {base} ({error}); start one with `zombiewatch run`, or say --url"
+        msg = (
+            f"no zombiewatch answers at {base} ({error});"
+            " start one with `zombiewatch run`, or say --url"
+        )
         raise AskError(msg) from None
 
 

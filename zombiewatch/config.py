@@ -25,7 +25,6 @@ from pydantic import (
 )
 
 from collector.rules import Rule
-from collector.rules import Rule
 from model.phases import Side
 from zombiewatch import _nearest
 from zombiewatch._nearest import did_you_mean, dotted, refuse

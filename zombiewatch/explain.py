@@ -7,7 +7,6 @@ it may move the cursor, colour the screen or turn the line around.
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -60,16 +59,13 @@ def plain(value: object, longest: int = _LONGEST) -> str:
 
 
 def _visible(char: str) -> str:
+    if char.isprintable():
+        return char
+    if char.isspace():
+        return "⏎" if char in "\n\u2028\u2029" else " "
     code = ord(char)
-    if char in "\n\u2028\u2029":
-        return "⏎"
-    if char == "\t":
-        return " "
-    if code < ord(" "):
-        return chr(0x2400 + code)  # the pictures of the controls: ␛ for escape
-    if unicodedata.category(char) in {"Cc", "Cf", "Cs", "Co", "Cn"}:
-        return f"⟨U+{code:04X}⟩"
-    return char
+    # The pictures of the controls: ␛ for escape.
+    return chr(0x2400 + code) if code < ord(" ") else f"⟨U+{code:04X}⟩"
 
 
 def render(timeline: Mapping[str, Any], width: int) -> RenderableType:
@@ -166,7 +162,10 @@ def _of(entry: Mapping[str, Any], *, left: bool) -> Iterator[_Row]:
     lane, late = plain(entry.get("lane"), 80), ((entry.get("arrived_us") or 0) - begin) / 1e6
     who = {"dispatcher": "D", "agent": "A"}.get(entry.get("side") or "", "·")
     outcome, attempt = entry.get("outcome"), entry.get("attempt") or 1
-    about = [name if phase and phase not in (name or "") else "", attempt > 1 and f"try {attempt}"]
+    about = [
+        name if phase and phase not in (name or "") else "",
+        attempt > 1 and f"attempt {attempt}",
+    ]
     said = [entry.get("body"), f"→ {outcome}" if outcome else ""]
     title, folds = plain(phase or name or entry.get("kind"), 80), phase == "heartbeat"
 
@@ -305,8 +304,8 @@ def _ending(findings: Iterable[Mapping[str, Any]]) -> Iterator[RenderableType]:
             if one.get(key):
                 yield _indented(Text.assemble((label, "bold"), plain(one[key])))
         evidence = one.get("evidence") or {}
-        said = (f"{plain(key, 40)}={plain(value, 80)}" for key, value in evidence.items())
-        if line := "  ".join(said):
+        known = ((key, value) for key, value in evidence.items() if value is not None)
+        if line := "  ".join(f"{plain(key, 40)}={plain(value, 80)}" for key, value in known):
             yield _indented(Text(line, "dim"))
 
 

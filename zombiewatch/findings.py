@@ -63,8 +63,8 @@ class FindingsFile:
                one.confirmed_us, one.ended_us, body)  # fmt: skip
         if one.id:
             self._db.execute(
-                "UPDATE finding SET key=?, detector=?, verdict=?, severity=?, service=?, suspected_us=?,"
-                " confirmed_us=?, ended_us=?, body=? WHERE id=?",
+                "UPDATE finding SET key=?, detector=?, verdict=?, severity=?, service=?,"
+                " suspected_us=?, confirmed_us=?, ended_us=?, body=? WHERE id=?",
                 (*row, one.id),
             )
             return
@@ -85,7 +85,7 @@ class FindingsFile:
         verdict: str | None = None,
         limit: int = 500,
     ) -> list[Finding]:
-        """Return findings, newest last: *state* `open`, `closed` or `all`; other filters by equality."""
+        """Return findings, newest last: *state* is `open`, `closed` or `all`."""
         terms = {"open": ["ended_us IS NULL"], "closed": ["ended_us IS NOT NULL"]}.get(state, [])
         values: list[Any] = []
         given = {"detector": detector, "service": service, "severity": severity, "verdict": verdict}
@@ -98,17 +98,23 @@ class FindingsFile:
 
     def about(self, column: str, value: str) -> list[Finding]:
         """Return findings whose `task` or `request_id` (*column*) is *value*, open and ended."""
-        return self._read(f"WHERE json_extract(body, '$.{column}') = ? ORDER BY id LIMIT 200", [value])
+        return self._read(
+            f"WHERE json_extract(body, '$.{column}') = ? ORDER BY id LIMIT 200", [value]
+        )
 
     def totals(self) -> dict[str, int]:
         """Return how many findings there are by verdict."""
         with self._lock:
-            rows = self._db.execute("SELECT verdict, count(*) FROM finding GROUP BY verdict").fetchall()
+            rows = self._db.execute(
+                "SELECT verdict, count(*) FROM finding GROUP BY verdict"
+            ).fetchall()
         return dict(rows)
 
     def _read(self, rest: str, values: Iterable[Any] = ()) -> list[Finding]:
         with self._lock:
-            rows = self._db.execute(f"SELECT id, body FROM finding {rest}", tuple(values)).fetchall()
+            rows = self._db.execute(
+                f"SELECT id, body FROM finding {rest}", tuple(values)
+            ).fetchall()
         return [Finding(id=number, **orjson.loads(body)) for number, body in rows]
 
     def close(self) -> None:

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from alerts.metrics import Metrics
 from collector.pipeline import Pipeline
-from collector.receivers.files import Followed, Files
+from collector.receivers.files import Files, Followed
 from collector.receivers.otlp_http import OtlpHttp
 from collector.store.limits import Limits
 from collector.store.store import Store
@@ -49,7 +49,10 @@ class Service:
         pipeline = Pipeline(namespace=config.namespace, sides=config.sides, rules=rules)
         self.store = Store(config.data_dir, pipeline, clock, limits(config))
         self.files = Files(
-            [Followed(one.path, one.service, one.side, one.from_end) for one in config.follow],
+            [
+                Followed(one.path, one.service, one.side, one.from_end, one.expect_every_s)
+                for one in config.follow
+            ],
             self.store.positions(),
             self.store.append,
             clock,
@@ -145,7 +148,9 @@ class Service:
     def judge_now(self, reader: Any) -> Report:  # noqa: ANN401 - a DuckDB cursor
         """Evaluate all detectors once, at the moment up to which the relations are complete."""
         now = self.store.complete_us()
-        report = self.judge.evaluate(reader, now, heard_us=self.files.heard_us(self.store.stats.applied))
+        report = self.judge.evaluate(
+            reader, now, heard_us=self.files.heard_us(self.store.stats.applied)
+        )
         for name in report.took_s.keys() - report.failed.keys():
             self.judged_us[name] = now
         self.last_report = report
@@ -171,7 +176,7 @@ class Service:
         return found[-limit:]
 
     def about(self, column: str, value: str) -> list[Finding]:
-        """Return the findings whose `task` or `request_id` is *value*: open ones as they are now."""
+        """Return findings whose `task` or `request_id` is *value*: open ones as they are now."""
         now = {one.id: one for one in list(self.judge.open.values())}
         return [now.get(one.id, one) for one in self.findings.about(column, value)]
 

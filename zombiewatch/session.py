@@ -63,9 +63,11 @@ class Sidecar:
     def start(self) -> None:
         """Start it and wait until it is ready. Raises SidecarError."""
         (self.data / ADDRESS_FILE).unlink(missing_ok=True)
-        env = {name: value for name, value in os.environ.items() if not name.startswith("ZOMBIEWATCH_")}
+        env = {
+            name: value for name, value in os.environ.items() if not name.startswith("ZOMBIEWATCH_")
+        }
         with self._log.open("ab") as log:
-            self.process = subprocess.Popen(
+            self.process = subprocess.Popen(  # noqa: S603 - our own command line
                 [sys.executable, "-m", "zombiewatch", "run", "--config", str(self._config)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, start_new_session=True,
             )  # fmt: skip
@@ -301,7 +303,7 @@ def _summary(
         tries = [
             f"zombiewatch explain {example['task']} --url {sidecar.urls['http']}",
             f"zombiewatch findings --url {sidecar.urls['http']}",
-            f"make lab LAB={lab.name} BUGS={sorted(bugs)[0]}   # one bug alone; BUGS= mends all",
+            f"make lab LAB={lab.name} BUGS={min(bugs)}   # one bug alone; BUGS= mends all",
         ]
         for one in tries:
             console.print(f"  {one}", highlight=False, markup=False, soft_wrap=True)

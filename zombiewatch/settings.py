@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from collector import presets
@@ -13,6 +12,7 @@ from zombiewatch.config import Config, ConfigError, load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from collector.rules import Rule
 
@@ -25,7 +25,9 @@ class Settings:
     rules: tuple[Rule, ...]
 
 
-def gather(path: Path | None, overrides: Mapping[str, object], env: Mapping[str, str] | None = None) -> Settings:
+def gather(
+    path: Path | None, overrides: Mapping[str, object], env: Mapping[str, str] | None = None
+) -> Settings:
     """Read the file at *path*, the environment, *overrides* and the presets that these name.
 
     Raises ConfigError with everything that is wrong.

@@ -65,7 +65,9 @@ def _told(path: Path, error: ValidationError) -> str:
         where = ".".join(str(part) for part in one["loc"])
         if one["type"] == "extra_forbidden":
             among = known["rules" if one["loc"][0] == "rules" else ""]
-            lines.append(f"{path}: {where} is not a key of a preset (keys here: {', '.join(among)})")
+            lines.append(
+                f"{path}: {where} is not a key of a preset (keys here: {', '.join(among)})"
+            )
         else:
             lines.append(f"{path}: {where}: {one['msg'].removeprefix('Value error, ')}")
     return "\n".join(lines)

@@ -29,6 +29,7 @@ class Followed:
     service: str | None = None
     side: str | None = None
     from_end: bool = False
+    expect_s: float | None = None
 
 
 class Files:
@@ -90,7 +91,7 @@ class Files:
         while not self._stop.is_set():
             try:
                 busy = self.poll()
-            except Exception:
+            except Exception:  # noqa: BLE001 - whatever a file does, the others are read
                 _LOG.exception("following files failed; trying again")
                 busy = False
             self._stop.wait(0.0 if busy else self._every_s)
@@ -105,7 +106,9 @@ class Files:
         ends = [follower.caught_up_us() for _, follower in self._followers]
         caught_up = None if None in ends else min(end for end in ends if end is not None)
         self._marks.append((self._last_id, caught_up))
-        self._statuses = [status for _, follower in self._followers for status in follower.statuses()]
+        self._statuses = [
+            status for _, follower in self._followers for status in follower.statuses()
+        ]
         return read > 0
 
     def _keep(self, one: Followed, chunk: Chunk) -> None:
@@ -114,13 +117,19 @@ class Files:
         One at a time: a later chunk on disk before an earlier one would be a lie about how far
         the file was read.
         """
-        meta = {"source": chunk.path, "service": one.service, "side": one.side, "offset": chunk.start}
+        meta = {
+            "source": chunk.path,
+            "service": one.service,
+            "side": one.side,
+            "offset": chunk.start,
+            "expect_s": one.expect_s,
+        }
         position = (f"{one.pattern}{_JOIN}{chunk.file}", chunk.mark, chunk.end, chunk.path)
         while True:
             entry = Entry("lines", self._clock(), chunk.data, meta, position)
             try:
                 self._last_id = self._append(entry).result()
-            except Exception as error:  # noqa: BLE001 - whatever it is: a chunk is never passed over
+            except Exception as error:
                 _LOG.warning("waiting with %s: %s", chunk.path, error)
                 if self._stop.wait(1.0):
                     raise

@@ -19,7 +19,7 @@ from collector.otlp import ROOTS
 from collector.store.journal import Entry, JournalFullError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from concurrent.futures import Future
 
     from model.clock import Clock
@@ -51,7 +51,7 @@ class OtlpHttp:
             app.router.add_post(f"/v1/{kind}", self._handler(kind))
         return app
 
-    def _handler(self, kind: str) -> Callable[[web.Request], object]:
+    def _handler(self, kind: str) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def handle(request: web.Request) -> web.Response:
             response = await self._take(kind, request)
             key = (kind, response.status)
@@ -86,7 +86,7 @@ class OtlpHttp:
         return web.Response(body=b"", content_type=_PROTOBUF)
 
     async def _body(self, request: web.Request, *, compressed: bool) -> bytes:
-        """Read the body, never holding more than the limit of it. Raises TooLargeError, zlib.error."""
+        """Read the body, never holding more than its limit. Raises TooLargeError, zlib.error."""
         unpack = zlib.decompressobj(31) if compressed else None
         parts, size = [], 0
         async for data in request.content.iter_chunked(_CHUNK):

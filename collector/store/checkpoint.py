@@ -1,4 +1,4 @@
-"""Checkpoints: what is hot written as a snapshot, what has settled as segments; and the way back."""
+"""Checkpoints: what is hot written as a snapshot, what has settled as segments, and back."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class Checkpoints:
             )
 
     def _settle(self, relation: Relation, now_us: int) -> None:
-        """Move rows past contradiction into the table `settled`: by the settle time, or by the cap."""
+        """Move rows past contradiction into the table `settled`: the settle time or the cap."""
         db, limits = self._db, self._limits
         opened, closed = f"{relation.name}_open", f"{relation.name}_closed"
         cut = now_us - us(limits.settle_s)

@@ -83,7 +83,8 @@ CREATE VIEW learned AS
 WITH spread AS (
   SELECT namespace, measure, service, key, bucket, sum(n) AS n FROM rates GROUP BY ALL
 ), summed AS (
-  SELECT *, sum(n) OVER w AS below, sum(n) OVER (PARTITION BY namespace, measure, service, key) AS total
+  SELECT *, sum(n) OVER w AS below,
+    sum(n) OVER (PARTITION BY namespace, measure, service, key) AS total
   FROM spread WINDOW w AS (PARTITION BY namespace, measure, service, key ORDER BY bucket)
 )
 SELECT namespace, measure, service, key, max(total) AS n,
@@ -203,16 +204,19 @@ class Fold:
         self._db.execute("CREATE OR REPLACE TEMP TABLE shown AS " + relation.shown("merged", flags))
         for measure in relation.measures:
             self._db.execute(
-                f"INSERT INTO rates SELECT namespace, '{measure.name}', coalesce({measure.service}, ''),"
+                f"INSERT INTO rates SELECT namespace, '{measure.name}',"
+                f" coalesce({measure.service}, ''),"
                 f" coalesce({measure.key}, ''), {measure.at} // {self._bin_us} * {self._bin_us},"
                 f" CAST(floor(log2(greatest(v, 1)) * {BUCKETS}) AS INTEGER), count(*), sum(v)"
-                f" FROM (SELECT *, {measure.value} AS v FROM shown) WHERE v >= 0 AND NOT {measure.name}__done"
+                f" FROM (SELECT *, {measure.value} AS v FROM shown)"
+                f" WHERE v >= 0 AND NOT {measure.name}__done"
                 " GROUP BY ALL"
             )
 
     def compact_rates(self, now_us: int, keep_us: int) -> None:
         """Sum equal bins into one row, bins older than 2 h by the hour, and forget the oldest."""
-        bin_us = f"CASE WHEN bin_us < {now_us - 2 * HOUR_US} THEN bin_us // {HOUR_US} * {HOUR_US} ELSE bin_us END"
+        hour = f"bin_us // {HOUR_US} * {HOUR_US}"
+        bin_us = f"CASE WHEN bin_us < {now_us - 2 * HOUR_US} THEN {hour} ELSE bin_us END"
         self._db.execute(
             "CREATE OR REPLACE TABLE rates AS SELECT namespace, measure, service, key,"
             f" {bin_us} AS bin_us, bucket, CAST(sum(n) AS BIGINT) AS n, sum(total_us) AS total_us"

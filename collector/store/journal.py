@@ -117,7 +117,8 @@ class Journal:
         """
         with self._lock:
             found = self._db.execute(
-                "SELECT id, kind, arrived_us, meta, crc, body FROM record WHERE id > ? ORDER BY id LIMIT ?",
+                "SELECT id, kind, arrived_us, meta, crc, body FROM record"
+                " WHERE id > ? ORDER BY id LIMIT ?",
                 (after, limit),
             ).fetchall()
         records = []

@@ -143,7 +143,7 @@ class Store:
                 while self._wanted:
                     self._wanted.pop(0).set_result(self._checkpoint())
                 self._housekeeping()
-            except Exception:  # the thread must live: without it nothing is applied any more
+            except Exception:  # noqa: BLE001 - the thread must live: without it nothing is applied
                 _LOG.exception("housekeeping failed; it is tried again")
 
     def _gather(self, pause_s: float) -> list[Record] | None:
@@ -172,7 +172,7 @@ class Store:
             signals, counts = self._pipeline.signals(records)
             if signals.num_rows:
                 self._fold.apply(signals)
-        except Exception:
+        except Exception:  # noqa: BLE001 - whatever a record holds, the next ones are applied
             if len(records) == 1:
                 _LOG.exception("journal record %d (%s) left out", records[0].id, records[0].kind)
                 self.stats.apply_errors += 1

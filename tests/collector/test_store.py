@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import TYPE_CHECKING
 
 import pytest
@@ -47,7 +48,7 @@ def test_a_damaged_snapshot_is_set_aside_and_the_older_one_serves(tmp_path: Path
         send(one, line("task.dispatched", START_US, service="oxr", task_id=task))
         assert one.checkpoint()
     crash(one)
-    newest = sorted(tmp_path.glob("snapshots/*-attempts_open.parquet"))[-1]
+    newest = max(tmp_path.glob("snapshots/*-attempts_open.parquet"))
     body = bytearray(newest.read_bytes())
     body[len(body) // 2] ^= 0xFF
     newest.write_bytes(body)
@@ -77,8 +78,6 @@ def test_an_interrupted_checkpoint_leaves_nothing_behind(tmp_path: Path) -> None
 
 def test_a_damaged_journal_record_is_skipped_and_counted(tmp_path: Path) -> None:
     """One flipped bit costs one record, not the start."""
-    import sqlite3
-
     one = store(tmp_path)
     for task in "abc":
         send(one, line("task.dispatched", START_US, service="oxr", task_id=task))

@@ -8,7 +8,6 @@ import pyarrow as pa
 
 from collector.store import fold
 from detectors._judge import Judge
-from model.findings import Finding
 from model.signals import COLUMNS, SCHEMA
 
 if TYPE_CHECKING:
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from detectors._kit import Detector
+    from model.findings import Finding
 
 NOW_US = 1_790_000_000_000_000
 
@@ -39,7 +39,7 @@ class Memory:
 
 
 def signals(rows: Iterable[Mapping[str, Any]], now_us: int = NOW_US) -> pa.Table:
-    """Return signals from dictionaries: `t`, `end` and `arrived` in seconds relative to *now_us*."""
+    """Return signals from dictionaries: `t`, `end`, `arrived` in seconds relative to *now_us*."""
     made = []
     for number, row in enumerate(rows):
         one = {"kind": "log", "way": "otlp", "namespace": "test", "severity": 9, **row}

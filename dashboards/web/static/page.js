@@ -23,7 +23,7 @@ function plain(value, longest = 600) {
   return cut > 0 ? `${shown} … (and ${plural(cut, "more character")})` : shown;
 }
 
-/** Return a new element: make("p", {class: "x"}, "text", child). */
+/** Return a new element: make("p", {class: "what"}, "text", child). */
 function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
@@ -128,6 +128,7 @@ function setText(element, text) {
 // ---------------------------------------------------------------- the list
 
 let known = null;
+let spoken = "";
 
 function showFindings(open, ended, now) {
   fill(byId("open"), open.slice(0, MOST_LISTED), now, open.length - MOST_LISTED);
@@ -192,14 +193,19 @@ function updateRow(row, one, now) {
 
 /** Say aloud what is new: a few by name, many by number. */
 function announce(open, ended) {
+  const state = byId("state").dataset.state;
   const before = known;
   known = new Map([...open, ...ended].map((one) => [one.id, one.verdict]));
-  if (before === null) return;
+  if (before === null) {
+    spoken = state;
+    return;
+  }
   const news = [...open, ...ended].filter((one) => before.get(one.id) !== one.verdict && (before.has(one.id) || !one.ended_at));
-  if (!news.length) return;
   const named = news.slice(0, 3).map((one) => `${words(one.detector)} ${plain(one.subject, 80)} ${one.verdict}`);
   if (news.length > 3) named.push(`and ${news.length - 3} more changes`);
-  setText(byId("news"), named.join(", "));
+  if (state !== spoken) named.push(byId("state").querySelector(".headline").textContent);
+  spoken = state;
+  if (named.length) setText(byId("news"), named.join(", "));
 }
 
 // ---------------------------------------------------------------- one story
@@ -464,7 +470,7 @@ document.addEventListener("keydown", (event) => {
   const typing = event.target.matches?.("input");
   if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey) {
     event.preventDefault();
-    byId("wanted").focus();
+    byId("wanted").select();
   } else if (event.key === "Escape" && (typing ? !event.target.value : route().kind !== "list")) {
     location.hash = "#/";
   }
