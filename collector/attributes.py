@@ -95,12 +95,14 @@ class Attributes:
                 spots = np.nonzero(self.codes == code)[0]
                 where[self.owner[spots]] = spots
             text = self.values.take(pa.array(where, mask=where < 0))
+            if column == "request_id":
+                text = first_of(text)
             columns[column], bad = typed(text, column)
             misfits += bad
         return columns, misfits
 
     def packed(self, leave_out: Iterable[str] = ()) -> tuple[Array, Array]:
-        """Return all attributes of each record as two joined strings (see `model.signals`)."""
+        """Return all attributes of each record as two joined strings, null where it has none."""
         keys, values, owner = self.keys, self.values, self.owner
         out = {code for code, name in enumerate(self.names) if name in set(leave_out)}
         if out:
@@ -114,6 +116,12 @@ class Attributes:
         return _joined(offsets, keys), _joined(offsets, values)
 
 
+def first_of(text: Array) -> Array:
+    """Return the first member where a header came as a list of values: `a,b` or `["a","b"]`."""
+    found = pc.extract_regex(text, r'^\[?"?(?P<first>[^",\]]+)')
+    return pc.if_else(found.is_valid(), found.field("first"), pa.scalar(None, pa.string()))
+
+
 def _joined(offsets: NDArray[np.int32], texts: Array) -> Array:
     texts = pc.fill_null(texts, "")
     if isinstance(texts, pa.ChunkedArray):
@@ -124,4 +132,5 @@ def _joined(offsets: NDArray[np.int32], texts: Array) -> Array:
         if SEPARATOR.encode() in seen or ESCAPE.encode() in seen:
             texts = pc.replace_substring(texts, ESCAPE, ESCAPE + "e")
             texts = pc.replace_substring(texts, SEPARATOR, ESCAPE + "s")
-    return pc.binary_join(pa.ListArray.from_arrays(pa.array(offsets), texts), SEPARATOR)
+    joined = pc.binary_join(pa.ListArray.from_arrays(pa.array(offsets), texts), SEPARATOR)
+    return pc.if_else(pa.array(np.diff(offsets) > 0), joined, pa.scalar(None, pa.string()))

@@ -215,8 +215,8 @@ def flatten(kind: str, decoded: pa.RecordBatch, arrived_us: NDArray[np.int64]) -
         columns[name] = pc.coalesce(columns[name], wide) if name in columns else wide
     keys, values = own.packed()
     shared_keys, shared_values = shared.packed(_SDK)
-    columns["attr_keys"] = _beside(keys, shared_keys.take(spread))
-    columns["attr_values"] = _beside(values, shared_values.take(spread))
+    columns["attr_keys"] = _beside(shared_keys.take(spread), keys)
+    columns["attr_values"] = _beside(shared_values.take(spread), values)
     columns["arrived_us"] = pa.array(arrived_us[request[resource]] if rows else [], pa.int64())
     columns["request"] = pa.array(request[resource] if rows else [], pa.int64())
     columns["trace_id"] = _hex(records.field("trace_id"), 16)
@@ -241,10 +241,10 @@ def _lists_or_empty(lists: Array, owner: Array) -> Array:
 
 
 def _beside(left: Array, right: Array) -> Array:
-    """Return two packed columns as one; an empty side adds no separator."""
-    joined = pc.binary_join_element_wise(left, right, "\x1f")
-    joined = pc.if_else(pc.equal(left, ""), right, joined)
-    return pc.if_else(pc.equal(right, ""), left, joined)
+    """Return two packed columns as one; a side without attributes is null."""
+    # not null_handling="skip": in pyarrow 26 that drops rows of which both are null
+    both = pc.binary_join_element_wise(left, right, "\x1f")
+    return pc.if_else(left.is_null(), right, pc.if_else(right.is_null(), left, both))
 
 
 def _log_columns(batch: Batch, records: Array) -> None:

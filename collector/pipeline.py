@@ -147,7 +147,9 @@ def _request_id(batch: Batch) -> Array:
     if not pc.any(maybe).as_py():
         return known
     wanted = pc.if_else(maybe, text, pa.scalar(None, pa.string()))
-    return pc.coalesce(known, pc.extract_regex(wanted, _IN_TEXT).field("id"))
+    found = pc.extract_regex(wanted, _IN_TEXT)
+    text_id = pc.if_else(found.is_valid(), found.field("id"), pa.scalar(None, pa.string()))
+    return pc.coalesce(known, text_id)
 
 
 def _beats(group: Sequence[Record], arrived: Any) -> Batch:  # noqa: ANN401 - a NumPy array

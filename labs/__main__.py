@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -27,6 +28,8 @@ def main() -> int:
         _describe(commands.add_parser(lab.name, help=lab.title, description=lab.summary), lab)
     given = parser.parse_args()
     lab = found[given.lab]
+    # SIGTERM ends us as Ctrl-C does: in order.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         bugs = lab.choose(given.bugs)
     except ValueError as error:

@@ -142,7 +142,7 @@ def unpack(keys: str | None, values: str | None) -> dict[str, str]:
 
     Within a value, the separator is kept as escape + "s" and the escape as escape + "e".
     """
-    if not keys or values is None:
+    if keys is None or values is None:
         return {}
 
     def plain(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from zombiewatch.service import Service
+
+_LOG: Final = logging.getLogger("zombiewatch.api")
 
 _STATES: Final = ("open", "closed", "all")
 _LIMIT: Final = 500
@@ -151,6 +154,10 @@ async def _errors(
             raise
         text = error.text or error.reason
         return web.json_response({"error": text}, status=error.status)
+    except Exception:  # noqa: BLE001 - the log has it; the page must not fall over
+        _LOG.exception("%s %s failed", request.method, request.path)
+        said = {"error": "an error of ours; the sidecar's log has it whole"}
+        return web.json_response(said, status=500)
 
 
 @web.middleware

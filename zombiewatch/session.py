@@ -23,7 +23,7 @@ from zombiewatch.explain import render_findings
 from zombiewatch.running import ADDRESS_FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _START_S: Final = 30.0
 _SETTLE_S: Final = 12.0
@@ -42,6 +42,7 @@ class Session:
     stay: bool = False
     port: int | None = None
     console: Console = field(default_factory=Console)
+    each_second: Callable[[float, Sidecar], None] | None = None
 
 
 class SidecarError(Exception):
@@ -54,21 +55,27 @@ class Sidecar:
     def __init__(self, folder: Path, config: dict[str, Any]) -> None:
         self.folder = folder
         self.data = Path(config["data_dir"])
-        self._config = folder / "zombiewatch.yaml"
-        self._config.write_text(json.dumps(config, indent=2))  # JSON is YAML
+        self._config = config
+        self._path = folder / "zombiewatch.yaml"
         self._log = folder / "sidecar.log"
         self.process: subprocess.Popen[bytes] | None = None
         self.urls: dict[str, str] = {}
 
     def start(self) -> None:
-        """Start it and wait until it is ready. Raises SidecarError."""
+        """Start it and wait until it is ready; again on the ports that it had.
+
+        Raises SidecarError.
+        """
+        for name, url in self.urls.items():
+            self._config[name]["port"] = int(url.rpartition(":")[2])
+        self._path.write_text(json.dumps(self._config, indent=2))  # JSON is YAML
         (self.data / ADDRESS_FILE).unlink(missing_ok=True)
         env = {
             name: value for name, value in os.environ.items() if not name.startswith("ZOMBIEWATCH_")
         }
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(  # noqa: S603 - our own command line
-                [sys.executable, "-m", "zombiewatch", "run", "--config", str(self._config)],
+                [sys.executable, "-m", "zombiewatch", "run", "--config", str(self._path)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, start_new_session=True,
             )  # fmt: skip
         until = time.monotonic() + _START_S
@@ -224,15 +231,22 @@ def _watch(
         if session.live:
             with Live(console=console, refresh_per_second=4) as live:
                 for gone in runner.watch(seconds + lab.tail_s):
+                    _each_second(session, gone, sidecar)
                     answer = sidecar.findings()
                     live.update(_picture(answer, lab.progress(work), gone, seconds + lab.tail_s))
         else:
             for gone in runner.watch(seconds + lab.tail_s):
+                _each_second(session, gone, sidecar)
                 _tell(console, sidecar.findings(), told, gone)
         answer = _settled(sidecar, expected)
     if not session.live:
         _tell(console, answer, told, seconds + lab.tail_s)
     return Outcome.of(expected, answer["findings"])
+
+
+def _each_second(session: Session, gone: float, sidecar: Sidecar) -> None:
+    if session.each_second:
+        session.each_second(gone, sidecar)
 
 
 def _settled(sidecar: Sidecar, expected: Expected) -> dict[str, Any]:

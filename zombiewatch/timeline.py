@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _REQUESTS: Final = 20
 """So many requests of one task are shown whole."""
 
+_GAVE_UP: Final = "gave_up_but_committed"
+
 _SHOWN: Final = (
     "seq", "arrived_us", "end_us", "kind", "side", "phase", "name", "severity", "body", "task",
     "attempt", "request_id", "trace_id", "outcome", "state", "source", "way",
@@ -61,22 +63,25 @@ def _parts(
     entries: Sequence[Mapping[str, Any]], findings: Iterable[Finding]
 ) -> Iterable[dict[str, Any]]:
     """Yield where the stories part: commits after a give-up, and each finding where it began."""
+    told: set[str] = set()
     gave_up = {
-        one["request_id"]: _end(one)
-        for one in entries
-        if one["phase"] == CALLER[3] and one["request_id"]
+        one["request_id"]: one for one in entries if one["phase"] == CALLER[3] and one["request_id"]
     }
-    for one in entries:
-        at = gave_up.get(one["request_id"])
-        if one["phase"] == CALLEE[1] and at is not None and _end(one) > at:
-            text = f"committed here, {(_end(one) - at) / 1e6:.2f} s after its caller gave up"
-            yield _part(_end(one), one["lane"], text, "gave_up_but_committed")
+    committed = [one for one in entries if one["phase"] == CALLEE[1] and one["request_id"]]
+    for request, one in gave_up.items():
+        at = _end(one)
+        after = [each for each in committed if each["request_id"] == request and _end(each) > at]
+        if after:
+            first = min(after, key=_end)
+            text = f"committed here, {(_end(first) - at) / 1e6:.2f} s after its caller gave up"
+            yield _part(at, one["lane"], "its caller gave up here", _GAVE_UP)
+            yield _part(_end(first), first["lane"], text, _GAVE_UP)
+            told.add(_GAVE_UP)
     for finding in findings:
-        lane = next(
-            (one["lane"] for one in reversed(entries) if _end(one) <= finding.since_us), None
-        )
-        if finding.verdict not in {"dropped", "retracted"}:
-            yield _part(finding.since_us, lane, finding.summary, finding.detector)
+        if finding.verdict in {"dropped", "retracted"} or finding.detector in told:
+            continue
+        before = (one["lane"] for one in reversed(entries) if _end(one) <= finding.since_us)
+        yield _part(finding.since_us, next(before, None), finding.summary, finding.detector)
 
 
 def _part(at_us: int, lane: str | None, text: str, finding: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
@@ -87,18 +87,41 @@ class OtlpHttp:
 
     async def _body(self, request: web.Request, *, compressed: bool) -> bytes:
         """Read the body, never holding more than its limit. Raises TooLargeError, zlib.error."""
-        unpack = zlib.decompressobj(31) if compressed else None
+        gzip = _Gzip() if compressed else None
         parts, size = [], 0
         async for data in request.content.iter_chunked(_CHUNK):
-            part = unpack.decompress(data, self._max + 1 - size) if unpack else data
+            part = gzip.unpack(data, self._max + 1 - size) if gzip else data
             parts.append(part)
             size += len(part)
-            if size > self._max or (unpack and unpack.unconsumed_tail):
+            if size > self._max:
                 raise TooLargeError
-        if unpack and not unpack.eof and size + (request.content_length or 0):
+        if gzip:
+            gzip.end()
+        return b"".join(parts)
+
+
+class _Gzip:
+    """Unpacks gzip as it comes: of one member, or of several in a row (RFC 1952)."""
+
+    def __init__(self) -> None:
+        self._member: Any = None  # zlib does not say of what type it is
+
+    def unpack(self, data: bytes, most: int) -> bytes:
+        """Return what *data* goes on with, at most *most* bytes: then more may be left behind."""
+        parts = []
+        while data and most > 0:
+            if self._member is None or self._member.eof:
+                self._member = zlib.decompressobj(31)
+            parts.append(self._member.decompress(data, most))
+            most -= len(parts[-1])
+            data = self._member.unused_data
+        return b"".join(parts)
+
+    def end(self) -> None:
+        """Raise zlib.error where more had to come; nothing at all is an empty body."""
+        if self._member is not None and not self._member.eof:
             msg = "it ends before its end"
             raise zlib.error(msg)
-        return b"".join(parts)
 
 
 def _refusal(status: int, code: int, message: str, *, retry: bool = False) -> web.Response:

@@ -275,11 +275,13 @@ class Store:
         with self._checkpoints.reading:
             history = [one for one in self._checkpoints.segments if one.table == "signals"]
             sources = ["signals", *([self._disk.sql(history)] if history else [])]
-            parts = [f"SELECT {names} FROM {source} WHERE {column} = $value" for source in sources]
+            # by name: segments of an older version may lack a column
+            every = " UNION ALL BY NAME ".join(f"SELECT * FROM {source}" for source in sources)
             cursor = self._db.cursor()
             try:
                 rows = cursor.execute(
-                    f"{' UNION ALL '.join(parts)} ORDER BY ts_us, seq LIMIT {int(limit)}",
+                    f"SELECT {names} FROM ({every}) WHERE {column} = $value"
+                    f" ORDER BY ts_us, seq LIMIT {int(limit)}",
                     {"value": value},
                 ).fetchall()
             finally:

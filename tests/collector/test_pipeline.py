@@ -1,0 +1,304 @@
+"""Records become signals: every way in, every rule, every spelling."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from pydantic import ValidationError
+
+from collector import otlp
+from collector.pipeline import Pipeline, Record
+from collector.rules import Rule
+from model.signals import unpack
+
+NOW = 1_790_000_000_000_000
+
+
+def lines(
+    *said: dict[str, Any] | str | bytes, rules: tuple[Rule, ...] = ()
+) -> list[dict[str, Any]]:
+    """Return the signals of one chunk of lines."""
+    parts = []
+    for one in said:
+        text = json.dumps(one) if isinstance(one, dict) else one
+        parts.append(text if isinstance(text, bytes) else text.encode())
+    body = b"\n".join(parts) + b"\n"
+    return taken("lines", body, rules=rules, meta={"source": "a.log"})
+
+
+def taken(
+    kind: str, body: bytes, *, rules: tuple[Rule, ...] = (), meta: dict[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    """Return the signals of one record."""
+    pipeline = Pipeline(namespace="test", sides={"oxr": "dispatcher"}, rules=rules)
+    table, _ = pipeline.signals([Record(7, kind, NOW, meta or {}, body)])
+    pipeline.close()
+    return list(table.to_pylist())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "X-Request-Id", "x-request-id", "X-REQUEST-ID", "X_Request_ID", "request_id", "request.id",
+        "requestId", "RequestID", "xRequestId", "http.request.header.x-request-id",
+    ],
+)  # fmt: skip
+def test_a_request_id_is_known_in_any_spelling(name: str) -> None:
+    """As a key of a JSON line, however a team writes it."""
+    assert [one["request_id"] for one in lines({name: "abc-123", "msg": "x"})] == ["abc-123"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "POST /x X-Request-Id: abc-123 done", "handled request_id=abc-123", "requestId=abc-123, 200",
+        'x-request-id: "abc-123"', "[request-id abc-123] ok", "REQUEST_ID=abc-123",
+    ],
+)  # fmt: skip
+def test_a_request_id_is_found_in_the_text_of_a_line(text: str) -> None:
+    """In a message, JSON or not, as people print headers."""
+    assert [one["request_id"] for one in lines(text, {"msg": text})] == ["abc-123", "abc-123"]
+
+
+def test_text_that_only_speaks_of_requests_bears_no_id() -> None:
+    """`request failed` is no request with the ID `failed`."""
+    found = lines("request failed", "the request id is missing", "requests: 12")
+    assert [one["request_id"] for one in found[::2]] == [None, None]
+
+
+def test_a_native_line_needs_no_rule() -> None:
+    """Names of the vocabulary fill their columns, in their types."""
+    [one] = lines(
+        {
+            "event.name": "task.finished", "ts": "2026-09-21T14:13:20.25Z", "service.name": "agent",
+            "service.instance.id": "a1", "zombiewatch.side": "agent", "task.id": "t1",
+            "task.attempt": 2, "task.outcome": "success", "task.exit_code": 0,
+            "task.timeout_s": 1.5, "task.reports": False, "level": "warning", "message": "done",
+        }
+    )  # fmt: skip
+    assert (one["phase"], one["task"], one["attempt"], one["outcome"]) == (
+        "finished", "t1", 2, "success",
+    )  # fmt: skip
+    assert (one["exit_code"], one["timeout_s"], one["reports"]) == (0, 1.5, False)
+    assert (one["side"], one["service"], one["instance"]) == ("agent", "agent", "a1")
+    assert (one["ts_us"], one["severity"], one["body"]) == (1_790_000_000_250_000, 13, "done")
+    assert one["namespace"] == "test"
+
+
+def test_lines_keep_every_attribute_and_their_order() -> None:
+    """What is not promoted is kept as it was, separators in values included."""
+    found = lines({"msg": "x", "odd": "a\x1fb\x1ec", "n": 1.5, "deep": {"a": [1]}}, {"msg": "y"})
+    assert [one["seq"] for one in found] == [7 << 24, (7 << 24) + 1]
+    assert unpack(found[0]["attr_keys"], found[0]["attr_values"]) == {
+        "msg": "x", "odd": "a\x1fb\x1ec", "n": "1.5", "deep": '{"a":[1]}',
+    }  # fmt: skip
+
+
+def test_what_is_not_json_is_kept_as_text() -> None:
+    """Broken JSON, arrays, binary and bad UTF-8 are lines all the same; empty lines are none."""
+    found = lines('{"a": 1', "[1, 2]", b"\xff\xfe\x00", "", "   ", "plain\r", '{"a": "\\ud800"}')
+    assert [one["body"] for one in found] == [
+        '{"a": 1', "[1, 2]", "��\x00", "plain", '{"a": "\\ud800"}',
+    ]  # fmt: skip
+    assert {one["ts_us"] for one in found} == {NOW}
+
+
+@pytest.mark.parametrize(
+    "stamp", ["1970-01-01T00:00:00Z", "2100-01-01T00:00:00Z", 0, -5, "yesterday", None, 4102444800]
+)
+def test_an_impossible_time_becomes_the_time_of_arrival(stamp: object) -> None:
+    """A clock that was never set decides no order; what it said is kept."""
+    [one] = lines({"ts": stamp, "msg": "x"})
+    assert one["ts_us"] == NOW
+    assert "ts" in unpack(one["attr_keys"], one["attr_values"])
+
+
+def test_the_first_matching_rule_decides() -> None:
+    """By service, attributes and text; named groups, constants and attributes fill fields."""
+    rules = (
+        Rule(service="other", phase="enqueued"),
+        Rule(
+            service="ox*",
+            body=r"task (?P<task>\S+) attempt (?P<attempt>\d+) delivered",
+            attributes={"logger": "api.*"},
+            phase="dispatched",
+            set={"queue": "default", "reports": False},
+            take={"task_name": "job"},
+        ),
+        Rule(service="oxr", phase="enqueued"),
+    )
+    found = lines(
+        {"service": "oxr", "msg": "task t1 attempt 2 delivered", "logger": "api.x", "job": "sync"},
+        {"service": "oxr", "msg": "task t1 attempt 2 delivered", "logger": "web"},
+        {"service": "agent", "msg": "task t1 attempt 2 delivered", "logger": "api.x"},
+        rules=rules,
+    )
+    shown = [(one["phase"], one["task"], one["attempt"], one["task_name"]) for one in found]
+    assert shown == [
+        ("dispatched", "t1", 2, "sync"),
+        ("enqueued", None, None, None),
+        (None, None, None, None),
+    ]
+    assert (found[0]["queue"], found[0]["reports"], found[0]["side"]) == (
+        "default", False, "dispatcher",
+    )  # fmt: skip
+
+
+def test_a_value_that_does_not_fit_leaves_the_record() -> None:
+    """`attempt: many` is no number: the field is empty, the line stays."""
+    [one] = lines({"event.name": "task.started", "task.id": "t", "task.attempt": "many"})
+    assert (one["phase"], one["task"], one["attempt"]) == ("started", "t", None)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"phase": "begun"}, "'begun' is not a phase"),
+        ({"body": "(?P<task>", "phase": "started"}, "not a pattern that RE2 takes"),
+        ({"body": "(?P<tsk>x)", "phase": "started"}, "'tsk' is not a field"),
+        ({"phase": "started", "set": {"colour": "red"}}, "'colour' is not a field"),
+        ({"phase": "started", "bdoy": "x"}, "Extra inputs are not permitted"),
+    ],
+)
+def test_a_bad_rule_is_refused(said: dict[str, Any], told: str) -> None:
+    """With what is wrong, before anything starts."""
+    with pytest.raises(ValidationError, match=told):
+        Rule.model_validate(said)
+
+
+def test_client_and_server_spans_are_the_two_ends_of_a_call() -> None:
+    """By kind, status, status code and error type; other spans have no phase."""
+    request = ExportTraceServiceRequest()
+    resource = request.resource_spans.add()
+    resource.resource.attributes.append(_pair("service.name", "oxr"))
+    spans = resource.scope_spans.add()
+    stories: list[tuple[int, int, dict[str, Any], str | None]] = [
+        (3, 0, {"http.response.status_code": 200}, "call.ok"),
+        (3, 2, {"error.type": "TimeoutError"}, "call.gave_up"),
+        (3, 2, {"error.type": "CancelledError"}, "call.gave_up"),
+        (3, 2, {"error.type": "ConnectionError"}, "call.failed"),
+        (3, 0, {"http.response.status_code": 503}, "call.failed"),
+        (2, 0, {"http.response.status_code": 201}, "call.committed"),
+        (2, 2, {}, "call.errored"),
+        (1, 0, {}, None),
+    ]
+    for kind, code, said, _ in stories:
+        span = spans.spans.add(
+            trace_id=b"\x01" * 16, span_id=b"\x02" * 8, name="POST /x", kind=kind,
+            start_time_unix_nano=(NOW - 5_000_000) * 1000, end_time_unix_nano=NOW * 1000,
+        )  # fmt: skip
+        span.status.code = code
+        span.attributes.extend(_pair(name, value) for name, value in said.items())
+        span.attributes.append(_pair("http.request.header.x-request-id", ["r1", "r2"]))
+    found = taken("traces", request.SerializeToString())
+    assert [one["phase"] for one in found] == [phase for *_, phase in stories]
+    assert {one["end_us"] - one["ts_us"] for one in found} == {5_000_000}
+    assert {one["request_id"] for one in found} == {"r1"}
+
+
+def _pair(key: str, value: object) -> KeyValue:
+    return KeyValue(key=key, value=_any(value))
+
+
+def _any(value: object) -> AnyValue:
+    if isinstance(value, bool):
+        return AnyValue(bool_value=value)
+    if isinstance(value, int):
+        return AnyValue(int_value=value)
+    if isinstance(value, float):
+        return AnyValue(double_value=value)
+    if isinstance(value, bytes):
+        return AnyValue(bytes_value=value)
+    if isinstance(value, list):
+        whole = AnyValue()
+        whole.array_value.values.extend(_any(one) for one in value)
+        return whole
+    return AnyValue(string_value=str(value))
+
+
+_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+_scalar = st.one_of(_text, st.booleans(), st.integers(-(2**63), 2**63 - 1))
+_values = st.one_of(_scalar, st.binary(max_size=6), st.lists(_scalar, max_size=3))
+_records = st.lists(
+    st.tuples(
+        st.integers(0, 2**63),
+        st.one_of(st.none(), _text),
+        st.dictionaries(_text, _values, max_size=4),
+        st.sampled_from([b"", b"\x00" * 16, b"\xab" * 16, b"short"]),
+    ),
+    max_size=5,
+)
+
+
+def _plainly(value: AnyValue) -> str | None:
+    """Return a value as text, read field by field."""
+    kind = value.WhichOneof("value")
+    if kind == "array_value":
+        return ",".join(_plainly(one) or "" for one in value.array_value.values)
+    if kind == "bool_value":
+        return "true" if value.bool_value else "false"
+    if kind == "bytes_value":
+        return value.bytes_value.hex()
+    return None if kind is None else str(getattr(value, kind))
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    groups=st.lists(st.tuples(st.dictionaries(_text, _values, max_size=2), _records), max_size=3)
+)
+def test_the_columnar_decoder_equals_a_plain_reading(
+    groups: list[tuple[dict[str, Any], list[tuple[Any, ...]]]],
+) -> None:
+    """Every record of any valid request: its time, IDs, text and attributes, in order."""
+    request = ExportLogsServiceRequest()
+    expected = []
+    for shared, records in groups:
+        resource = request.resource_logs.add()
+        resource.resource.attributes.extend(_pair(key, value) for key, value in shared.items())
+        scope = resource.scope_logs.add()
+        for at, body, said, trace in records:
+            record = LogRecord(time_unix_nano=at, trace_id=trace)
+            if body is not None:
+                record.body.string_value = body
+            record.attributes.extend(_pair(key, value) for key, value in said.items())
+            scope.log_records.append(record)
+            whole = {
+                one.key: _plainly(one.value) or ""
+                for one in (*resource.resource.attributes, *record.attributes)
+            }
+            good = trace == b"\xab" * 16
+            expected.append((at // 1000, body, trace.hex() if good else None, whole))
+    decoded = otlp.decode("logs", [request.SerializeToString()])
+    batch = otlp.flatten("logs", decoded, np.array([NOW]))
+    found = [
+        (at, body, trace, unpack(keys, values))
+        for at, body, trace, keys, values in zip(
+            *(batch.get(name).to_pylist() for name in ("ts_us", "body", "trace_id")),
+            *(batch.get(name).to_pylist() for name in ("attr_keys", "attr_values")),
+            strict=True,
+        )
+    ]
+    assert len(found) == len(expected)
+    for (at, body, trace, said), (at2, body2, trace2, said2) in zip(found, expected, strict=True):
+        assert (at, body, trace) == (at2, body2, trace2)
+        assert said == said2
+
+
+@given(st.binary(max_size=60), st.sampled_from(["logs", "traces"]))
+@settings(max_examples=300, deadline=None)
+def test_any_bytes_decode_or_raise_value_error(body: bytes, kind: str) -> None:
+    """Nothing that a stranger sends raises anything else."""
+    try:
+        decoded = otlp.decode(kind, [body])
+    except ValueError:
+        return
+    otlp.flatten(kind, decoded, np.array([NOW]))
