@@ -19,6 +19,7 @@ from ptars import HandlerPool
 
 from collector.attributes import Attributes
 from collector.batch import Array, Batch
+from collector.standard import CLIENT, SERVER, task_ids, task_spans
 from model.phases import CALLEE, CALLER
 
 if TYPE_CHECKING:
@@ -258,7 +259,6 @@ def _log_columns(batch: Batch, records: Array) -> None:
     batch.columns["name"] = pc.coalesce(named, batch.get("name"))
 
 
-_CLIENT, _SERVER = 3, 2
 _ERROR_STATUS: Final = 2
 _GAVE_UP: Final = r"(?i)time_?out|cancel|deadline"
 _SERVER_FAULT: Final = 500
@@ -290,5 +290,7 @@ def _span_columns(batch: Batch, records: Array) -> None:
     callee = pc.if_else(errored, broken, committed)
     none = pa.scalar(None, pa.string())
     batch.columns["phase"] = pc.if_else(
-        pc.equal(kind, _CLIENT), caller, pc.if_else(pc.equal(kind, _SERVER), callee, none)
+        pc.equal(kind, CLIENT), caller, pc.if_else(pc.equal(kind, SERVER), callee, none)
     )
+    task_ids(batch)
+    task_spans(batch, kind, error)

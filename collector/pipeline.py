@@ -10,7 +10,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collector import otlp
+from collector import otlp, standard
 from collector.batch import Batch, constant, plausible_times
 from collector.jsonl import LineParser
 from collector.rules import RuleBook
@@ -92,7 +92,9 @@ class Pipeline:
         columns["way"] = constant(way, rows, "way")
         columns["seq"] = _sequence(group, request)
         plausible_times(batch)
+        standard.task_ids(batch)
         self._rules.apply(batch)
+        standard.outcomes(batch)
         known = constant(self._namespace, rows, "namespace")
         columns["namespace"] = pc.coalesce(batch.get("namespace"), known)
         columns["side"] = self._side(batch)

@@ -144,6 +144,7 @@ _FINAL_RECORD: Final = f"phase = 'recorded' AND state IN {_in(FINAL)}"
 _DISPATCH: Final = "(phase = 'dispatched' OR phase = 'call.committed' AND purpose = 'dispatch')"
 _RUNNING: Final = f"({_DISPATCH} OR phase = 'recorded' AND state = 'running')"
 _ENDED: Final = "phase = 'finished' AND coalesce(outcome, '') <> 'yielded'"
+_BEGUN: Final = "(phase = 'started' OR phase = 'finished' AND kind = 'span')"
 _DISPATCHER_SAYS: Final = (
     "phase IN ('enqueued', 'dispatched', 'recorded', 'requeued', 'dead_lettered',"
     " 'call.received', 'call.committed', 'call.errored')"
@@ -185,12 +186,12 @@ ATTEMPTS: Final = Relation(
         Column("eta_us", "max", "eta_us"),
         *_times("running", _RUNNING, _END, last=True),
         *_times("accepted", "phase = 'accepted'"),
-        *_times("started", "phase = 'started'", last=True),
-        *_times("sign", _AGENT, last=True),
+        *_times("started", _BEGUN, last=True),
+        *_times("sign", _AGENT, _END, last=True),
         Column("sign_last_seen_us", "max", "arrived_us", _AGENT),
         *_times("beat", "phase = 'heartbeat'", last=True),
         _last("beat_s", "beat_s", kind="DOUBLE"),
-        *_times("finished", _ENDED, last=True),
+        *_times("finished", _ENDED, _END, last=True),
         Column("yielded_us", "max", "ts_us", "phase = 'finished' AND outcome = 'yielded'"),
         _last("outcome", "outcome", _ENDED),
         _last("exit_code", "exit_code", "phase = 'finished'", "INTEGER"),
@@ -279,12 +280,12 @@ RUNS: Final = Relation(
         _last("host", "host"),
         _last("name", "task_name"),
         *_times("accepted", "phase = 'accepted'"),
-        *_times("started", "phase IN ('started', 'accepted')"),
+        *_times("started", f"phase = 'accepted' OR {_BEGUN}"),
         *_times("beat", "phase = 'heartbeat'", last=True),
         _last("beat_s", "beat_s", kind="DOUBLE"),
         *_times("sign", "TRUE", last=True),
         Column("last_seen_us", "max", "arrived_us"),
-        *_times("finished", "phase = 'finished'"),
+        *_times("finished", "phase = 'finished'", _END),
         _last("outcome", "outcome", "phase = 'finished'"),
         _last("exit_code", "exit_code", "phase = 'finished'", "INTEGER"),
     ),

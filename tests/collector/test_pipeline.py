@@ -205,6 +205,44 @@ def test_client_and_server_spans_are_the_two_ends_of_a_call() -> None:
     assert {one["request_id"] for one in found} == {"r1"}
 
 
+def test_the_conventions_for_messages_and_pipelines_need_no_rule() -> None:
+    """A producer enqueues, a consumer runs; a task run is keyed by its pipeline run too."""
+    request = ExportTraceServiceRequest()
+    spans = request.resource_spans.add().scope_spans.add()
+    stories: list[tuple[int, int, dict[str, Any]]] = [
+        (4, 0, {"messaging.message.id": "m1", "messaging.destination.name": "orders"}),
+        (5, 0, {"messaging.message.id": "m1", "messaging.operation.type": "process"}),
+        (5, 0, {"messaging.message.id": "m1", "messaging.operation.type": "receive"}),
+        (5, 2, {"messaging.message.id": "m2"}),
+        (
+            1,
+            0,
+            {
+                "cicd.pipeline.run.id": "r9",
+                "cicd.pipeline.task.run.id": "t3",
+                "cicd.pipeline.task.run.result": "cancellation",
+                "cicd.worker.id": "w1",
+            },
+        ),
+    ]
+    for kind, code, said in stories:
+        span = spans.spans.add(
+            trace_id=b"\x01" * 16, span_id=b"\x02" * 8, name="x", kind=kind,
+            start_time_unix_nano=(NOW - 5_000_000) * 1000, end_time_unix_nano=NOW * 1000,
+        )  # fmt: skip
+        span.status.code = code
+        span.attributes.extend(_pair(name, value) for name, value in said.items())
+    found = taken("traces", request.SerializeToString())
+    assert [(one["phase"], one["task"], one["outcome"]) for one in found] == [
+        ("enqueued", "m1", None),
+        ("finished", "m1", "success"),
+        (None, "m1", None),
+        ("finished", "m2", "failure"),
+        ("finished", "r9/t3", "canceled"),
+    ]
+    assert (found[0]["queue"], found[4]["instance"]) == ("orders", "w1")
+
+
 def _pair(key: str, value: object) -> KeyValue:
     return KeyValue(key=key, value=_any(value))
 

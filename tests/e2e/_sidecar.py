@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ import urllib.parse
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from typing import TYPE_CHECKING, Any, Final, TypeVar
+from uuid import uuid4
 
 import duckdb
 import psutil
@@ -36,6 +38,11 @@ def eventually(expected: T, look: Callable[[], T], within_s: float = PATIENCE_S)
     while (seen := look()) != expected and time.monotonic() < until:
         time.sleep(0.02)  # between two looks; the deadline bounds them
     assert expected == seen, f"expected {expected!r}, saw last {seen!r}"
+
+
+def named(what: str) -> str:
+    """Return an ID that nobody else has."""
+    return f"{what}-{uuid4().hex[:12]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,8 +211,6 @@ def zombiewatch(*words: str, within_s: float = PATIENCE_S) -> subprocess.Complet
 
 
 def _environment() -> dict[str, str]:
-    import os  # noqa: PLC0415
-
     kept = {name: value for name, value in os.environ.items() if "ZOMBIEWATCH_" not in name}
     return {**kept, "COLUMNS": "200", "NO_COLOR": "1"}
 

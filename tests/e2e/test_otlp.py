@@ -26,7 +26,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import SpanKind
 
 from tests.e2e._otlp import Span, log, logs, span, spans
-from tests.e2e._sidecar import eventually
+from tests.e2e._sidecar import eventually, named
 from tests.e2e.conftest import SHARED_BODY_BYTES
 
 if TYPE_CHECKING:
@@ -64,10 +64,6 @@ KEPT = {
     "separators": "a\x1fb\x1ec",
     "": "a key of no letters",
 }
-
-
-def named(what: str) -> str:
-    return f"{what}-{uuid4().hex[:12]}"
 
 
 def export(kind: str, said: dict[str, object], **resource: object) -> bytes:
@@ -235,15 +231,15 @@ def test_both_sides_of_one_request_are_in_one_timeline(shared: Running) -> None:
 
 # The OpenTelemetry SDK itself
 
+SDK = {"service.name": "sdk", "service.instance.id": "sdk-1"}
+
 
 @pytest.mark.parametrize("compression", [Compression.NoCompression, Compression.Gzip])
 def test_what_the_sdk_traces_arrives(shared: Running, compression: Compression) -> None:
     """Spans of the Python SDK's own exporter are in the timeline, parent and child."""
     request = named("req")
     exporter = OTLPSpanExporter(f"{shared.url('otlp')}/v1/traces", compression=compression)
-    provider = TracerProvider(
-        resource=Resource.create({"service.name": "sdk"}), shutdown_on_exit=False
-    )
+    provider = TracerProvider(resource=Resource.create(SDK), shutdown_on_exit=False)
     provider.add_span_processor(BatchSpanProcessor(exporter))
     tracer = provider.get_tracer("e2e")
     said: dict[str, Any] = {"http.request.header.x-request-id": (request,), "tries": 2}
@@ -257,7 +253,7 @@ def test_what_the_sdk_traces_arrives(shared: Running, compression: Compression) 
     eventually(["handle", "call"], lambda: [one["name"] for one in shared.request(request)])
     parent, child = shared.request(request)
     assert (parent["trace_id"], "call.ok") == (child["trace_id"], child["phase"])
-    own = {"tries": "2", "who": "parent", "service.name": "sdk"}
+    own = {"tries": "2", "who": "parent", **SDK}
     assert {"http.request.header.x-request-id": request, **own} == parent["raw"]
 
 
@@ -266,7 +262,7 @@ def test_what_the_sdk_logs_arrives(shared: Running, compression: Compression) ->
     """Log records of the Python SDK's own exporter are in the timeline, attributes and all."""
     request = named("req")
     exporter = OTLPLogExporter(f"{shared.url('otlp')}/v1/logs", compression=compression)
-    provider = LoggerProvider(Resource.create({"service.name": "sdk"}), shutdown_on_exit=False)
+    provider = LoggerProvider(Resource.create(SDK), shutdown_on_exit=False)
     provider.add_log_record_processor(BatchLogRecordProcessor(exporter))
     logger = provider.get_logger("e2e")
     for number in range(3):
@@ -284,8 +280,8 @@ def test_what_the_sdk_logs_arrives(shared: Running, compression: Compression) ->
     bodies = ["step 0", "step 1", "step 2"]
     eventually(bodies, lambda: [one["body"] for one in shared.request(request)])
     last = shared.request(request)[-1]
-    assert (17, "started", "sdk") == (last["severity"], last["phase"], last["lane"])
-    own = {"number": "2", "ratio": "0.5", "service.name": "sdk"}
+    assert (17, "started", "sdk/sdk-1") == (last["severity"], last["phase"], last["lane"])
+    own = {"number": "2", "ratio": "0.5", **SDK}
     assert {"X-Request-Id": request, **own} == last["raw"]
 
 

@@ -1,0 +1,31 @@
+"""OTLP/HTTP spans into the real sidecar.
+
+Ten attributes a span; four of ten spans are ends of calls, six of ten bear a task ID, four of
+ten are inner work. 500 to 1,000 spans a request. *Acknowledged* is after the sync of the journal,
+*applied* is when the relations have it all, from the first byte sent; *behind* is how long after
+the last acknowledgement that was. Evaluations and checkpoints run as they do by default.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from bench.load import Plan
+from bench.measures._posted import posted
+
+if TYPE_CHECKING:
+    from bench.results import Cases, Say
+    from bench.scale import Scale
+
+GROUP: Final = "ingest"
+ORDER: Final = 1
+
+
+def run(scale: Scale, say: Say) -> Cases:
+    """Measure plain and gzip, by 1 and by 16 connections."""
+    plans = [
+        Plan("spans", scale.spans, connections, compressed)
+        for compressed in (False, True)
+        for connections in (1, 16)
+    ]
+    return posted(plans, say)
