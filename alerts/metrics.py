@@ -199,6 +199,26 @@ class Metrics(Collector):
         for kind, number in sorted(stats.counts.items()):
             oddities.add_metric((kind,), number)
         yield oddities
+        lag = GaugeMetricFamily(
+            "zombiewatch_collection_lag_seconds",
+            "From event to arrival, the longest of the last batch heard of a service.",
+            labels=("service", "way"),
+        )
+        age = GaugeMetricFamily(
+            "zombiewatch_source_age_seconds",
+            "Time since a service was last heard.",
+            labels=("service", "way"),
+        )
+        heard: dict[tuple[str, str], tuple[int, float]] = {}
+        for (service, way), (at, behind) in list(stats.heard.items()):
+            key = (self._service.take(service), way)
+            before = heard.get(key, (at, behind))
+            heard[key] = (max(at, before[0]), max(behind, before[1]))
+        for key, (at, behind) in sorted(heard.items()):
+            lag.add_metric(key, behind)
+            age.add_metric(key, max(0.0, (of.clock() - at) / 1e6))
+        yield lag
+        yield age
         requests = CounterMetricFamily(
             "zombiewatch_otlp_requests", "Export requests answered.", labels=("signal", "code")
         )

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import orjson
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -249,8 +249,18 @@ def _value(said: object) -> AnyValue:
 # -- logs and lines -----------------------------------------------------------------------------
 
 
-def _records(process: _Said, tasks: int) -> Iterator[tuple[int, int, str, dict[str, object], str]]:
-    """Yield milliseconds from the round's begin, severity, event, attributes and text of each."""
+@dataclass(frozen=True, slots=True)
+class _Record:
+    task: int
+    number: int  # within the task and side
+    ms: int  # from the round's begin
+    severity: int
+    event: str
+    said: _Said
+    text: str
+
+
+def _records(process: _Said, tasks: int) -> Iterator[_Record]:
     dispatching = process["zombiewatch.side"] == "dispatcher"
     for task in range(tasks):
         request = f"req-{_MARK}-{task:04d}"
@@ -273,8 +283,8 @@ def _records(process: _Said, tasks: int) -> Iterator[tuple[int, int, str, dict[s
                 (80, _INFO, "", _work(task, 4), told),
                 (85, _INFO, "task.finished", _step(task, _FINISHED), "user code ended: success"),
             )
-        for ms, severity, event, said, text in events:
-            yield task + ms, severity, event, said, text
+        for number, (ms, severity, event, said, text) in enumerate(events):
+            yield _Record(task, number, task + ms, severity, event, said, text)
 
 
 def _named(task: int, request: str) -> dict[str, object]:
@@ -285,16 +295,16 @@ def _named(task: int, request: str) -> dict[str, object]:
 def _logs(process: _Said, tasks: int, now_ns: int) -> bytes:
     made = [
         LogRecord(
-            time_unix_nano=now_ns + ms * _MS,
-            severity_number=severity,  # type: ignore[arg-type] # an enum is its number
-            severity_text="ERROR" if severity == _ERROR else "INFO",
-            event_name=event,
-            body=AnyValue(string_value=text),
-            attributes=_attributes(said),
-            trace_id=_MARK.encode() + _random(ms // 100, 0),
-            span_id=_random(ms // 100, ms % 100 + 1),
+            time_unix_nano=now_ns + one.ms * _MS,
+            severity_number=one.severity,  # type: ignore[arg-type] # an enum is its number
+            severity_text="ERROR" if one.severity == _ERROR else "INFO",
+            event_name=one.event,
+            body=AnyValue(string_value=one.text),
+            attributes=_attributes(one.said),
+            trace_id=_MARK.encode() + _random(one.task, 0),
+            span_id=_random(one.task, one.number + 1),
         )
-        for ms, severity, event, said, text in _records(process, tasks)
+        for one in _records(process, tasks)
     ]
     return ExportLogsServiceRequest(
         resource_logs=[
@@ -307,20 +317,20 @@ def _logs(process: _Said, tasks: int, now_ns: int) -> bytes:
 
 
 def _lines(process: _Said, tasks: int, now_ns: int) -> Iterator[bytes]:
-    for ms, severity, event, said, text in _records(process, tasks):
-        at = datetime.fromtimestamp((now_ns + ms * _MS) / 1e9, UTC)
-        line: dict[str, Any] = {
+    for one in _records(process, tasks):
+        at = datetime.fromtimestamp((now_ns + one.ms * _MS) / 1e9, UTC)
+        line: dict[str, object] = {
             "timestamp": at.isoformat(timespec="microseconds"),
-            "level": "ERROR" if severity == _ERROR else "INFO",
-            "message": text,
+            "level": "ERROR" if one.severity == _ERROR else "INFO",
+            "message": one.text,
             "service.name": process["service.name"],
             "service.instance.id": process["service.instance.id"],
-            "trace_id": f"{_MARK}{_random(task, 0).hex()}{task:08x}",
             "zombiewatch.side": process["zombiewatch.side"],
-            **dict(list(said.items())[:5]),
+            "trace_id": f"{_MARK}{_random(one.task, 0).hex()}{one.task:08x}",
+            **dict(list(one.said.items())[:4]),
         }
-        if event:
-            line["event.name"] = event
+        if one.event:
+            line["event.name"] = one.event
         yield orjson.dumps(line) + b"\n"
 
 

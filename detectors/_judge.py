@@ -79,6 +79,7 @@ class Judge:
         """
         report = Report(now_us)
         witnesses = Witnesses.of(reader, now_us, heard_us)
+        report.changed += self._retire(now_us)
         for detector in self._detectors:
             begun = time.perf_counter()
             try:
@@ -97,13 +98,22 @@ class Judge:
                 self.open.pop(one.key, None)
         return report
 
+    def _retire(self, now_us: int) -> list[Finding]:
+        """End the findings of detectors that are no longer there, or switched off."""
+        names = {one.name for one in self._detectors}
+        gone = [one for one in self.open.values() if one.detector not in names]
+        for one in gone:
+            one.ended_us, one.verdict = now_us, "resolved"
+        return gone
+
     def _rows(
         self, reader: duckdb.DuckDBPyConnection, detector: Detector, now_us: int
     ) -> list[dict[str, Any]]:
         query = detector.query(now_us, self._settings.get(detector.name, {}), self._occurrence_s)
         found = reader.execute(query)
         names = [column[0] for column in found.description or ()]
-        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+        rows = [dict(zip(names, row, strict=True)) for row in found.fetchall()]
+        return [row for row in rows if row["since_us"] >= now_us - self._abandon_us]
 
     def _move(
         self,
@@ -137,8 +147,7 @@ class Judge:
         gone = [
             one
             for one in self.open.values()
-            if one.detector == detector.name
-            and (one.key not in seen or now_us - one.suspected_us > self._abandon_us)
+            if one.detector == detector.name and one.key not in seen
         ]
         if gone:
             self._end(reader, detector, gone, now_us)

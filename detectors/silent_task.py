@@ -39,17 +39,17 @@ SELECT a.namespace, a.task || '/' || CAST(a.attempt AS VARCHAR) AS subject, a.na
   a.task, a.attempt, a.request_id, a.agent, ({now} - a.sign_last_seen_us) / 1e6 AS silent_s,
   a.interval_us / 1e6 AS interval_s, a.limit_us / 1e6 AS limit_s
 FROM (
-  SELECT i.*,
-    CAST(greatest({beats_missed} * i.interval_us, {silence_min_s} * 1e6) AS BIGINT) AS limit_us
+  SELECT a.*,
+    CAST(greatest({beats_missed} * a.interval_us, {silence_min_s} * 1e6) AS BIGINT) AS limit_us
   FROM (
-    SELECT a.*, coalesce(a.beat_s * 1e6, l.p99_us) AS interval_us
-    FROM open_attempts a
-    LEFT JOIN learned l ON l.namespace = a.namespace AND l.measure = 'beat' AND l.n >= 3
-      AND l.service = coalesce(a.service, '') AND l.key = coalesce(a.name, '')
-    WHERE a.sign_us IS NOT NULL AND coalesce(a.started_us, a.accepted_us, a.beat_us) IS NOT NULL
-      AND a.finished_us IS NULL AND a.recorded_us IS NULL AND a.requeued_us IS NULL
-      AND a.dead_lettered_us IS NULL AND a.yielded_us IS NULL
-  ) i WHERE i.interval_us IS NOT NULL
+    SELECT o.*, coalesce(o.beat_s * 1e6, l.p99_us) AS interval_us
+    FROM open_attempts o
+    LEFT JOIN learned l ON l.namespace = o.namespace AND l.measure = 'beat' AND l.n >= 3
+      AND l.service = coalesce(o.service, '') AND l.key = coalesce(o.name, '')
+    WHERE o.sign_us IS NOT NULL AND coalesce(o.started_us, o.accepted_us, o.beat_us) IS NOT NULL
+      AND o.finished_us IS NULL AND o.recorded_us IS NULL AND o.requeued_us IS NULL
+      AND o.dead_lettered_us IS NULL AND o.yielded_us IS NULL
+  ) a WHERE a.interval_us IS NOT NULL
 ) a
 WHERE {now} - a.sign_last_seen_us > a.limit_us
   AND NOT EXISTS (SELECT 1 FROM instances i WHERE i.namespace = a.namespace AND i.instance = a.agent

@@ -70,11 +70,12 @@ DETECTOR = Detector(
     },
     sql="""
 WITH spread AS (
-  SELECT r.namespace, r.service, CAST(floor(r.bin_us / ({bin_s} * 1e6)) AS BIGINT) AS x, r.bucket,
-    sum(r.n) AS n
-  FROM rates r WHERE r.measure = 'answer' AND r.key = 'report'
-    AND r.bin_us > {now} - {window_s} * 1e6 AND r.bin_us <= {now}
-  GROUP BY r.namespace, r.service, x, r.bucket
+  SELECT a.namespace, a.service, CAST(floor(a.bin_us / ({bin_s} * 1e6)) AS BIGINT) AS x, a.bucket,
+    sum(a.n) AS n
+  FROM (SELECT r.*, CAST(NULL AS VARCHAR) AS name, CAST(NULL AS VARCHAR) AS queue FROM rates r
+    WHERE r.measure = 'answer' AND r.key = 'report') a
+  WHERE a.bin_us > {now} - {window_s} * 1e6 AND a.bin_us <= {now}
+  GROUP BY a.namespace, a.service, x, a.bucket
 ), summed AS (
   SELECT namespace, service, x, bucket, n,
     sum(n) OVER (PARTITION BY namespace, service, x ORDER BY bucket) AS below,
@@ -108,14 +109,16 @@ WITH spread AS (
   SELECT namespace, max(limit_s) AS limit_s FROM calls
   WHERE purpose = 'report' AND limit_s IS NOT NULL GROUP BY namespace
 )
-SELECT a.namespace, a.service AS subject, CAST(NULL AS VARCHAR) AS name, a.service,
-  CAST(NULL AS VARCHAR) AS queue, CAST(a.first_x * {bin_s} * 1e6 AS BIGINT) AS since_us,
+SELECT a.namespace, a.service AS subject, a.name, a.service, a.queue,
+  CAST(a.first_x * {bin_s} * 1e6 AS BIGINT) AS since_us,
   a.before_s, a.now_s, a.before50_s, a.now50_s, a.slope * 60 / {bin_s} AS rise_s_per_min,
   a.load_before, a.load_now, a.limit_s, a.n AS calls,
   CASE WHEN a.limit_s > a.now_s AND a.slope > 0 THEN (a.limit_s - a.now_s) / a.slope * {bin_s} END
     AS crosses_in_s
 FROM (
-  SELECT e.*, s.slope, s.slope50, l.limit_s FROM ends e
+  SELECT e.*, s.slope, s.slope50, l.limit_s, CAST(NULL AS VARCHAR) AS name,
+    CAST(NULL AS VARCHAR) AS queue
+  FROM ends e
   JOIN slopes s ON s.namespace = e.namespace AND s.service = e.service
   LEFT JOIN limits l ON l.namespace = e.namespace
 ) a

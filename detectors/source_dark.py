@@ -29,14 +29,15 @@ DETECTOR = Detector(
     degradable=False,
     thresholds={"silence_min_s": 60.0, "beats_missed": 3.0},
     sql="""
-SELECT a.namespace, a.service || ' by ' || a.way AS subject, CAST(NULL AS VARCHAR) AS name,
-  a.service, CAST(NULL AS VARCHAR) AS queue, a.last_seen_us AS since_us, a.way, a.side,
+SELECT a.namespace, a.service || ' by ' || a.way AS subject, a.name, a.service, a.queue,
+  a.last_seen_us AS since_us, a.way, a.side,
   ({now} - a.heard_us) / 1e6 AS silent_s, a.promise_s AS interval_s, a.limit_us / 1e6 AS limit_s
 FROM (
-  SELECT s.*, greatest(s.last_seen_us, coalesce((SELECT max(g.to_us) FROM gaps g), 0)) AS heard_us,
-    CAST(greatest({beats_missed} * s.promise_s, {silence_min_s}) * 1e6 AS BIGINT) AS limit_us
-  FROM (SELECT a.*, coalesce(a.expect_s, a.beat_s) AS promise_s FROM sources a
-    WHERE coalesce(a.expect_s, a.beat_s) IS NOT NULL) s
+  SELECT a.*, greatest(a.last_seen_us, coalesce((SELECT max(g.to_us) FROM gaps g), 0)) AS heard_us,
+    CAST(greatest({beats_missed} * a.promise_s, {silence_min_s}) * 1e6 AS BIGINT) AS limit_us
+  FROM (SELECT s.*, coalesce(s.expect_s, s.beat_s) AS promise_s, CAST(NULL AS VARCHAR) AS name,
+      CAST(NULL AS VARCHAR) AS queue
+    FROM sources s WHERE coalesce(s.expect_s, s.beat_s) IS NOT NULL) a
 ) a
 WHERE {now} - a.heard_us > a.limit_us
   AND (a.expect_s IS NOT NULL OR EXISTS (SELECT 1 FROM instances i WHERE i.namespace = a.namespace

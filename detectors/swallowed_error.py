@@ -48,16 +48,18 @@ SELECT a.namespace, a.subject, a.name, a.service, a.queue, a.failed_at AS since_
   a.last_seen_us + a.grace_us AS deadline_us, a.task, a.attempt, a.request_id, a.purpose,
   a.caller_instance, a.error, a.status_code, a.waited_s, a.verdict
 FROM (
-  SELECT c.namespace, coalesce(c.request_id, c.hop) AS subject, c.hop, c.task_name AS name,
-    c.caller AS service, c.queue, c.caller_task AS task, c.attempt, c.request_id, c.purpose,
-    c.caller_instance, c.error, c.status_code, c.last_seen_us,
-    coalesce(c.gave_up_us, c.failed_us) AS failed_at,
-    (coalesce(c.gave_up_us, c.failed_us) - c.sent_us) / 1e6 AS waited_s,
-    CASE WHEN c.gave_up_us IS NOT NULL THEN 'gave up' ELSE 'failed' END AS verdict,
-    CAST(greatest({error_grace_s}, {retry_grace_s}) * 1e6 AS BIGINT) AS grace_us
-  FROM calls c
-  WHERE c.purpose IN ('report', 'dispatch') AND coalesce(c.gave_up_us, c.failed_us) IS NOT NULL
-    AND c.ok_us IS NULL AND c.last_seen_us > {now} - {occurrence_us}
+  SELECT a.*, CAST(greatest({error_grace_s}, {retry_grace_s}) * 1e6 AS BIGINT) AS grace_us
+  FROM (
+    SELECT c.namespace, coalesce(c.request_id, c.hop) AS subject, c.hop, c.task_name AS name,
+      c.caller AS service, c.queue, c.caller_task AS task, c.attempt, c.request_id, c.purpose,
+      c.caller_instance, c.error, c.status_code, c.last_seen_us,
+      coalesce(c.gave_up_us, c.failed_us) AS failed_at,
+      (coalesce(c.gave_up_us, c.failed_us) - c.sent_us) / 1e6 AS waited_s,
+      CASE WHEN c.gave_up_us IS NOT NULL THEN 'gave up' ELSE 'failed' END AS verdict
+    FROM calls c
+    WHERE c.purpose IN ('report', 'dispatch') AND coalesce(c.gave_up_us, c.failed_us) IS NOT NULL
+      AND c.ok_us IS NULL AND c.last_seen_us > {now} - {occurrence_us}
+  ) a
 ) a
 WHERE {now} - a.last_seen_us > a.grace_us
   AND EXISTS (SELECT 1 FROM sources s WHERE s.namespace = a.namespace AND s.service = a.service

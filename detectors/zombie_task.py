@@ -47,12 +47,12 @@ SELECT a.namespace, a.task || '/' || CAST(a.attempt AS VARCHAR) AS subject, a.na
   CASE WHEN g.gave_up_us IS NOT NULL THEN 'its caller gave up' WHEN g.ok_us IS NOT NULL
     THEN 'its caller got the answer' END AS dispatch_call
 FROM (
-  SELECT o.*, CAST(greatest({start_grace_s} * 1e6, 3 * coalesce(l.p99_us, 0)) AS BIGINT) AS grace_us
-  FROM (SELECT a.* FROM open_attempts a WHERE a.running_us IS NOT NULL AND a.sign_us IS NULL
-    AND a.recorded_us IS NULL AND a.requeued_us IS NULL AND a.dead_lettered_us IS NULL
-    AND NOT a.joined_late) o
-  LEFT JOIN learned l ON l.namespace = o.namespace AND l.measure = 'accept'
-    AND l.service = coalesce(o.service, '') AND l.key = coalesce(o.name, '')
+  SELECT a.*, CAST(greatest({start_grace_s} * 1e6, 3 * coalesce(l.p99_us, 0)) AS BIGINT) AS grace_us
+  FROM (SELECT o.* FROM open_attempts o WHERE o.running_us IS NOT NULL AND o.sign_us IS NULL
+    AND o.recorded_us IS NULL AND o.requeued_us IS NULL AND o.dead_lettered_us IS NULL
+    AND NOT o.joined_late) a
+  LEFT JOIN learned l ON l.namespace = a.namespace AND l.measure = 'accept'
+    AND l.service = coalesce(a.service, '') AND l.key = coalesce(a.name, '')
 ) a
 LEFT JOIN (SELECT namespace, request_id, min(caller_instance) AS caller_instance,
     max(gave_up_us) AS gave_up_us, max(ok_us) AS ok_us

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import signal
 import threading
@@ -138,8 +137,10 @@ class Service:
         next_at = time.monotonic()
         try:
             while not self._stop.is_set():
-                with contextlib.suppress(Exception):
+                try:
                     self.judge_now(reader)
+                except Exception:  # noqa: BLE001 - a judge that died would read as all well
+                    _LOG.exception("an evaluation failed; the next one comes")
                 next_at = max(next_at + self.config.evaluate_every_s, time.monotonic())
                 self._stop.wait(next_at - time.monotonic())
         finally:

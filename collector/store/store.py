@@ -9,6 +9,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+import pyarrow.compute as pc
+
 from collector.ingest import Ingest
 from collector.store import fold
 from collector.store.checkpoint import Checkpoints
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("zombiewatch.store")
 
 _BATCH_ROWS: Final = 50_000
+_SOURCES: Final = 10_000
+"""So many pairs of service and way are remembered; names that never end must not pile up."""
+
 _ROW_BYTES: Final = 200
 """What a row takes in a body, at the least likely: decides how many bodies make a batch."""
 
@@ -49,6 +54,8 @@ class Stats:
     replay_s: float = 0.0
     counts: dict[str, int] = field(default_factory=dict)
     by_way: dict[tuple[str, str], int] = field(default_factory=dict)
+    heard: dict[tuple[str, str], tuple[int, float]] = field(default_factory=dict)
+    """By service and way: when last heard (our clock, us), and the lag of that batch (seconds)."""
 
 
 class Store:
@@ -193,6 +200,14 @@ class Store:
         for row in ways.aggregate([([], "count_all")]).to_pylist():
             key = (row["way"], row["kind"])
             self.stats.by_way[key] = self.stats.by_way.get(key, 0) + row["count_all"]
+        spoken = pc.coalesce(signals["end_us"], signals["ts_us"])
+        lag = pc.subtract(signals["arrived_us"], spoken)
+        sources = signals.select(["service", "way", "arrived_us"]).append_column("lag", lag)
+        grouped = sources.group_by(["service", "way"])
+        for row in grouped.aggregate([("arrived_us", "max"), ("lag", "max")]).to_pylist():
+            key = (row["service"] or "", row["way"])
+            if key in self.stats.heard or len(self.stats.heard) < _SOURCES:
+                self.stats.heard[key] = (row["arrived_us_max"], row["lag_max"] / SECOND_US)
 
     def _advance(self, records: list[Record]) -> None:
         with self._wake:

@@ -1,0 +1,107 @@
+"""The judge's own rules: holding, abandoning, retiring, overriding."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+import detectors
+from detectors._judge import Judge
+from detectors._kit import BrokenDetectorError, Detector, load
+from tests.detectors.harness import NOW_US, Memory, hot, judged
+
+ZOMBIE = next(one for one in load() if one.name == "zombie_task")
+FIRING = next(case for case in ZOMBIE.cases if case.finds)
+SECOND = 1_000_000
+DISPATCHED = {
+    "side": "dispatcher",
+    "service": "oxr",
+    "task_name": "sync",
+    "phase": "dispatched",
+}
+
+
+def test_a_finding_is_held_before_it_is_confirmed() -> None:
+    """For `hold_s` it is suspected; that it was first seen is remembered."""
+    relations, keeper = hot(FIRING.signals), Memory()
+    judge = Judge([replace(ZOMBIE, hold_s=10.0)], keeper)
+    verdicts = []
+    for seconds in (0, 9, 10, 11):
+        judge.evaluate(relations, NOW_US + seconds * SECOND, heard_us=NOW_US + seconds * SECOND)
+        verdicts.append([one.verdict for one in judge.open.values()])
+    assert verdicts == [["suspected"], ["suspected"], ["confirmed"], ["confirmed"]]
+    assert len(keeper.saved) == 1
+
+
+def test_a_finding_older_than_the_limit_is_given_up_and_not_found_again() -> None:
+    """After `abandon_s` nobody is told of it any more."""
+    relations, keeper = hot(FIRING.signals), Memory()
+    judge = Judge([ZOMBIE], keeper, abandon_s=100.0)
+    for seconds in (0, 200, 300):
+        judge.evaluate(relations, NOW_US + seconds * SECOND, heard_us=NOW_US + seconds * SECOND)
+    assert [one.verdict for one in keeper.saved.values()] == ["resolved"]
+    assert judge.open == {}
+
+
+def test_findings_of_a_detector_that_was_switched_off_end() -> None:
+    """They would otherwise stay open for ever."""
+    relations, keeper = hot(FIRING.signals), Memory()
+    Judge([ZOMBIE], keeper).evaluate(relations, NOW_US, heard_us=NOW_US)
+    after = Judge([], keeper)
+    after.evaluate(relations, NOW_US, heard_us=NOW_US)
+    assert after.open == {}
+    assert [one.verdict for one in keeper.saved.values()] == ["resolved"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "found"),
+    [
+        ([{"name": "sync*", "start_grace_s": 600}], []),
+        ([{"name": "other", "start_grace_s": 600}], ["t1/1"]),
+        ([{"service": "oxr", "queue": "q", "start_grace_s": 600}], ["t1/1"]),
+        ([{"service": "o?r", "start_grace_s": 600}, {"name": "*", "start_grace_s": 1}], []),
+        ([{"name": "s_nc", "start_grace_s": 600}], ["t1/1"]),
+    ],
+)
+def test_a_threshold_is_overridden_by_service_queue_and_name(
+    overrides: list[dict[str, object]], found: list[str]
+) -> None:
+    """By globs, the first that fits; an underscore is no wildcard."""
+    settings = {"overrides": overrides}
+    assert [one.subject for one in judged(ZOMBIE, FIRING.signals, settings)] == found
+
+
+@pytest.mark.parametrize("detector", load(), ids=lambda one: one.name)
+def test_every_threshold_can_be_overridden(detector: Detector) -> None:
+    """Wherever a threshold stands in the SELECT, the judged row `a` is at hand there."""
+    for name in detector.thresholds:
+        one = {"service": "x", "queue": "y", "name": "z", name: 1.0}
+        judged(detector, [], {"overrides": [one]})
+
+
+def test_uncovered_tasks_are_said_once_per_name() -> None:
+    """A hundred tasks of a name that agents never show are one unknown, not a hundred."""
+    handed_out = [{**DISPATCHED, "t": -90, "task": f"t{number}"} for number in range(100)]
+    agents = [
+        {"side": "agent", "service": "agent", "t": t, "phase": "heartbeat", "instance": "a"}
+        for t in (-400, 0)
+    ]
+    found = judged(ZOMBIE, [*agents, *handed_out])
+    assert [one.verdict for one in found] == ["unknown"]
+    assert found[0].reason is not None
+    assert "not covered" in found[0].reason
+
+
+def test_a_detector_that_cannot_be_imported_stops_the_start(
+    tmp_path: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its file and the reason in one line."""
+    broken = f"{tmp_path}/broken_one.py"
+    with open(broken, "w", encoding="utf-8") as file:
+        file.write("from nowhere import nothing\n")
+    monkeypatch.setattr(detectors, "__path__", [*detectors.__path__, str(tmp_path)])
+    load.cache_clear()
+    with pytest.raises(BrokenDetectorError, match=r"detectors/broken_one.py cannot be used"):
+        load()
+    load.cache_clear()
