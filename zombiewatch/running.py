@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 from collector.store.folder import DataFolderError
 from detectors._kit import BrokenDetectorError
 from zombiewatch.config import ConfigError
-from zombiewatch.service import PortError, Service, serve
+from zombiewatch.service import Service
+from zombiewatch.serving import PortError, serve
 from zombiewatch.settings import gather
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def run_service(path: Path | None, overrides: Mapping[str, object]) -> int:
         return 1
     address = config.data_dir / ADDRESS_FILE
     try:
-        asyncio.run(serve(service, lambda running: _ready(running, address)))
+        asyncio.run(serve(service, lambda urls: _ready(urls, address)))
     except PortError as error:
         sys.stderr.write(f"zombiewatch: {error}\n")
         return 1
@@ -65,10 +66,9 @@ def run_service(path: Path | None, overrides: Mapping[str, object]) -> int:
     return 0
 
 
-def _ready(service: Service, address: Path) -> None:
-    urls = service.urls
+def _ready(urls: Mapping[str, str], address: Path) -> None:
     address.write_text(json.dumps(urls))
     sys.stderr.write(
         f"zombiewatch is ready. Page and API: {urls['http']}  OTLP: {urls['otlp']}  "
-        f"Data: {service.config.data_dir.resolve()}\n"
+        f"Data: {address.parent.resolve()}\n"
     )

@@ -1,15 +1,11 @@
-"""The sidecar: receivers, store, judge and HTTP put together, started and stopped in order."""
+"""The sidecar without its ports: receivers, store and judge put together."""
 
 from __future__ import annotations
 
-import asyncio
 import logging
-import signal
 import threading
 import time
 from typing import TYPE_CHECKING, Any
-
-from aiohttp import web
 
 from alerts.metrics import Metrics
 from collector.pipeline import Pipeline
@@ -20,12 +16,10 @@ from collector.store.store import Store
 from detectors._judge import Judge, Report
 from detectors._kit import load
 from model.clock import system_clock
-from zombiewatch.api import Api
 from zombiewatch.findings import FindingsFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Sequence
 
     from collector.rules import Rule
     from model.clock import Clock
@@ -35,12 +29,8 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("zombiewatch")
 
 
-class PortError(Exception):
-    """A port cannot be listened on; the message says which, why and how to mend it."""
-
-
 class Service:
-    """One sidecar. `start` and `stop` are called once each, from one event loop."""
+    """One sidecar. `begin` and `finish` are called once each; `finish` also without `begin`."""
 
     def __init__(self, config: Config, rules: Sequence[Rule], clock: Clock = system_clock) -> None:
         self.config = config
@@ -76,59 +66,25 @@ class Service:
         self.judged_us: dict[str, int] = {}
         self.started_us = clock()
         self.ready = False
-        self.urls: dict[str, str] = {}
         self._stop = threading.Event()
         self._judging = threading.Thread(target=self._judge_loop, name="judge", daemon=True)
-        self._runners: list[web.AppRunner] = []
 
-    async def start(self) -> None:
-        """Open the ports and begin. Raises PortError where one cannot be had."""
-        api = web.AppRunner(Api(self).app(), access_log=None, shutdown_timeout=2.0)
-        otlp = web.AppRunner(
-            self.otlp.app(), access_log=None, auto_decompress=False, shutdown_timeout=5.0
-        )
-        for name, runner, at in (("http", api, self.config.http), ("otlp", otlp, self.config.otlp)):
-            await runner.setup()
-            self._runners.append(runner)
-            site = web.TCPSite(runner, at.host, at.port, backlog=1024)
-            try:
-                await site.start()
-            except OSError as error:
-                await self._close_ports()
-                msg = (
-                    f"{name} cannot listen on {at.host}:{at.port}: {error.strerror}; end what"
-                    f" listens there, or set {name}.port to another (0 takes a free one)"
-                )
-                raise PortError(msg) from None
-            host, port = runner.addresses[0][:2]
-            self.urls[name] = f"http://{host}:{port}"
+    def begin(self) -> None:
+        """Begin to take in, to apply and to judge."""
         self.store.start()
         self.files.start()
         self._judging.start()
         self.ready = True
 
-    async def stop(self) -> None:
+    def finish(self) -> None:
         """Take nothing more, apply what was taken, write it down."""
         self.ready = False
-        await self._close_ports()
         self._stop.set()
-        await asyncio.to_thread(self._close)
-
-    async def _close_ports(self) -> None:
-        for runner in self._runners:
-            await runner.cleanup()
-        self._runners.clear()
-
-    def _close(self) -> None:
         if self._judging.is_alive():
             self._judging.join()
         self.files.stop()
         self.store.close()
         self.findings.close()
-
-    def close_unstarted(self) -> None:
-        """Let go of everything after a start that failed."""
-        self._close()
 
     # -- judging --------------------------------------------------------------------------
 
@@ -199,26 +155,3 @@ def limits(config: Config) -> Limits:
         keep_bytes=config.retention.max_bytes,
         push_gap_s=config.push_gap_tolerance_s,
     )
-
-
-async def serve(service: Service, on_ready: Callable[[Service], None]) -> None:
-    """Run *service* until SIGTERM or SIGINT; a second one ends at once."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    try:
-        await service.start()
-    except PortError:
-        await asyncio.to_thread(service.close_unstarted)
-        raise
-    on_ready(service)
-    await stop.wait()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.remove_signal_handler(number)
-    await service.stop()
-
-
-def data_folder(config: Config) -> Path:
-    """Return the folder as an absolute path, for messages."""
-    return config.data_dir.resolve()

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from model.clock import Clock
 
 _LOG = logging.getLogger("zombiewatch.follow")
+_PAUSE_S: Final = 5.0
+"""Rest after an error that nobody foresaw: it is said, but not four times a second."""
+
 _JOIN: Final = "|"
 
 
@@ -59,8 +62,9 @@ class Files:
         self._thread = threading.Thread(target=self._run, name="follow", daemon=True)
 
     def start(self) -> None:
-        """Begin to follow."""
-        self._thread.start()
+        """Begin to follow, where there is anything to follow."""
+        if self._followers:
+            self._thread.start()
 
     def stop(self) -> None:
         """End after the chunk in hand; all that was read is in the journal then."""
@@ -93,6 +97,7 @@ class Files:
                 busy = self.poll()
             except Exception:  # noqa: BLE001 - whatever a file does, the others are read
                 _LOG.exception("following files failed; trying again")
+                self._stop.wait(_PAUSE_S)
                 busy = False
             self._stop.wait(0.0 if busy else self._every_s)
 

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("zombiewatch.store")
 
 _BATCH_ROWS: Final = 50_000
+_TELL_US: Final = 3 * SECOND_US
+"""So often a long replay says how far it is."""
+
 _SOURCES: Final = 10_000
 """So many pairs of service and way are remembered; names that never end must not pile up."""
 
@@ -260,6 +263,7 @@ class Store:
         if alive is None or begun - alive > us(self._limits.push_gap_s):
             self._db.execute("INSERT INTO gaps VALUES ('push', ?, ?)", [alive or 0, begun])
         self._folder.alive(begun)
+        told = begun
         while True:
             records, last = self._journal.read(after)
             if last == after:
@@ -267,6 +271,9 @@ class Store:
             if records:
                 self._apply(records)
             self.stats.applied = after = last
+            if self._clock() - told > _TELL_US:
+                told = self._clock()
+                _LOG.info("replaying: %d records to go", self._journal.last_id - last)
             self._housekeeping()
         self.stats.applied = max(self.stats.applied, self._journal.last_id)
         self.stats.replay_s = (self._clock() - begun) / SECOND_US

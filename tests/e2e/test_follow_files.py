@@ -219,9 +219,6 @@ def test_two_patterns_that_match_one_file_are_told_apart(
 def test_nothing_to_follow_is_nothing_to_complain_of(run: Callable[..., Running]) -> None:
     """A sidecar without followed files says only that it is ready."""
     sidecar = run()
-    for _ in range(3):
-        before = sidecar.metric("zombiewatch_detector_age_seconds", detector="zombie_task")
-        eventually(True, lambda: sidecar.metric("zombiewatch_detector_age_seconds") != before)
     assert 0 == sidecar.stop()
     assert ["zombiewatch is ready."] == [line[:21] for line in sidecar.log.splitlines()]
 

@@ -146,8 +146,10 @@ def test_the_lab_does_what_its_bugs_say(tmp_path: Path, bugs: tuple[str, ...]) -
         truth = run(
             LAB, otlp=url_of(port), logs=logs, work=tmp_path, bugs=frozenset(bugs), seconds=20.0
         )
+    for file in tmp_path.glob("oxr.db*"):
+        file.unlink()  # pytest keeps its folders, and this is 300 MB
     assert truth == json.loads((tmp_path / TRUTH).read_text())
-    assert truth["tasks"] == 30
+    assert truth["tasks"] == 25
     assert truth["waiting"] == truth["unfinished"] == 0
 
     handed_wrong = truth["zombies"], truth["committed_after_give_up"]
