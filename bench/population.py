@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 FAULTS: Final = 50
 """So many open attempts are in each kind of trouble, where there are that many."""
 
-_SLICE: Final = 6_000
-"""Attempts whose signals make one batch: about what the store applies at once."""
+_SLICE: Final = 20_000
+"""Attempts whose signals are folded at once: more than in the store, to be done sooner."""
 
 _NAMES, _AGENTS = 20, 50
 
@@ -92,7 +92,10 @@ def opened(first: int, number: int, now_us: int) -> Iterator[pa.Table]:
 
 
 def _batches(
-    ids: NDArray[np.int64], began: NDArray[np.int64], story: Any, now_us: int  # noqa: ANN401
+    ids: NDArray[np.int64],
+    began: NDArray[np.int64],
+    story: Any,
+    now_us: int,  # noqa: ANN401
 ) -> Iterator[pa.Table]:
     for at in range(0, len(ids), _SLICE):
         part = slice(at, at + _SLICE)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from typing import Final
 
 
@@ -16,7 +16,9 @@ class Scale:
     logs: int
     lines: int
     beats: int
+    log_connections: tuple[int, ...]
     limits: int  # records of each kind by which the machine's limits are measured
+    repeats: int  # of each limit: the best counts
     attempts: tuple[tuple[int, int], ...]  # open and closed, of each evaluation
     evaluations: int
     starts: int
@@ -25,44 +27,45 @@ class Scale:
 
     def sized(self, size: float) -> Scale:
         """Return the same with all numbers of records and attempts multiplied by *size*."""
-        kept = {"name", "size", "evaluations", "starts", "idle_s", "attempts"}
-        less = {
-            field.name: max(1, round(getattr(self, field.name) * size))
-            for field in fields(self)
-            if field.name not in kept
-        }
+        less = {name: max(1, round(getattr(self, name) * size)) for name in _RECORDS}
         attempts = tuple((round(one * size), round(two * size)) for one, two in self.attempts)
         idle_s = max(0.5, self.idle_s * min(1.0, size))
-        rest = {"evaluations": self.evaluations, "starts": self.starts, "attempts": attempts}
-        return Scale(name=self.name, size=size, idle_s=idle_s, **less, **rest)
+        return replace(self, size=size, attempts=attempts, idle_s=idle_s, **less)
+
+
+_RECORDS: Final = ("spans", "logs", "lines", "beats", "limits", "recovered")
 
 
 QUICK: Final = Scale(
     name="quick",
     size=1.0,
-    spans=60_000,
-    logs=60_000,
-    lines=150_000,
-    beats=1_500,
-    limits=40_000,
+    spans=30_000,
+    logs=30_000,
+    lines=60_000,
+    beats=1_000,
+    log_connections=(16,),
+    limits=30_000,
+    repeats=2,
     attempts=((10_000, 100_000), (100_000, 100_000)),
     evaluations=3,
     starts=1,
-    idle_s=5.0,
-    recovered=60_000,
+    idle_s=3.0,
+    recovered=40_000,
 )
 
 FULL: Final = Scale(
     name="full",
     size=1.0,
-    spans=1_000_000,
-    logs=1_000_000,
-    lines=1_500_000,
+    spans=400_000,
+    logs=400_000,
+    lines=600_000,
     beats=20_000,
+    log_connections=(1, 16),
     limits=200_000,
+    repeats=3,
     attempts=((10_000, 100_000), (100_000, 100_000), (100_000, 1_000_000)),
     evaluations=7,
     starts=5,
     idle_s=30.0,
-    recovered=1_000_000,
+    recovered=400_000,
 )

@@ -10,6 +10,7 @@ import orjson
 from aiohttp import web
 
 from collector.receivers import heartbeat
+from collector.receivers.token import guard
 from dashboards.web import page
 from model.units import iso
 from zombiewatch import timeline
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from zombiewatch.service import Service
 
 _LOG: Final = logging.getLogger("zombiewatch.api")
+
+_OPEN: Final = ("/static/", "/healthz", "/readyz")
+"""What needs no token: the page itself, which then asks for one, and the probes."""
 
 _STATES: Final = ("open", "closed", "all")
 _LIMIT: Final = 500
@@ -37,7 +41,9 @@ class Api:
 
     def app(self) -> web.Application:
         """Return the application to serve."""
-        app = web.Application(middlewares=[_errors, _safe], client_max_size=64 * 1024)
+        token = self._service.config.http.token
+        check = guard(token.get_secret_value() if token else None, open_paths=_OPEN)
+        app = web.Application(middlewares=[_errors, _safe, check], client_max_size=64 * 1024)
         beat = heartbeat.handler(self._service.store.append, self._service.clock)
         app.add_routes(
             [

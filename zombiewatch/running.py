@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import sqlite3
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from collector.store.folder import DataFolderError
@@ -55,6 +57,10 @@ def run_service(path: Path | None, overrides: Mapping[str, object]) -> int:
     except DataFolderError as error:
         sys.stderr.write(f"zombiewatch: {error}\n")
         return 1
+    except (OSError, sqlite3.Error) as error:
+        what = f"{config.data_dir} cannot be used as the data folder: {error}"
+        sys.stderr.write(f"zombiewatch: {what}; see what is in the way, or name another data_dir\n")
+        return 1
     address = config.data_dir / ADDRESS_FILE
     try:
         asyncio.run(serve(service, lambda urls: _ready(urls, address)))
@@ -62,12 +68,16 @@ def run_service(path: Path | None, overrides: Mapping[str, object]) -> int:
         sys.stderr.write(f"zombiewatch: {error}\n")
         return 1
     finally:
-        address.unlink(missing_ok=True)
+        with suppress(OSError):
+            address.unlink(missing_ok=True)
     return 0
 
 
 def _ready(urls: Mapping[str, str], address: Path) -> None:
-    address.write_text(json.dumps(urls))
+    try:
+        address.write_text(json.dumps(urls))
+    except OSError as error:  # a full disk, say: no reason not to run
+        logging.getLogger("zombiewatch").warning("%s could not be written: %s", address, error)
     sys.stderr.write(
         f"zombiewatch is ready. Page and API: {urls['http']}  OTLP: {urls['otlp']}  "
         f"Data: {address.parent.resolve()}\n"

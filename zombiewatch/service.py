@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collector.rules import Rule
     from model.clock import Clock
     from model.findings import Finding
-    from zombiewatch.config import Config
+    from zombiewatch.config import Config, Listener
 
 _LOG = logging.getLogger("zombiewatch")
 
@@ -60,7 +60,12 @@ class Service:
             occurrence_s=config.occurrence_open_s,
             abandon_s=config.abandon_after_s,
         )
-        self.otlp = OtlpHttp(self.store.append, clock, max_body_bytes=config.otlp.max_body_bytes)
+        self.otlp = OtlpHttp(
+            self.store.append,
+            clock,
+            max_body_bytes=config.otlp.max_body_bytes,
+            token=secret(config.otlp),
+        )
         self.metrics = Metrics(self, labels_max=config.labels_max)
         self.last_report: Report | None = None
         self.judged_us: dict[str, int] = {}
@@ -136,6 +141,11 @@ class Service:
         """Return findings whose `task` or `request_id` is *value*: open ones as they are now."""
         now = {one.id: one for one in list(self.judge.open.values())}
         return [now.get(one.id, one) for one in self.findings.about(column, value)]
+
+
+def secret(listener: Listener) -> str | None:
+    """Return the token that *listener* asks for, if any."""
+    return listener.token.get_secret_value() if listener.token else None
 
 
 def limits(config: Config) -> Limits:

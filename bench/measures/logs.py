@@ -20,10 +20,10 @@ ORDER: Final = 2
 
 
 def run(scale: Scale, say: Say) -> Cases:
-    """Measure plain and gzip, by 1 and by 16 connections."""
+    """Measure plain and gzip, by each number of connections."""
     plans = [
         Plan("logs", scale.logs, connections, compressed)
         for compressed in (False, True)
-        for connections in (1, 16)
+        for connections in scale.log_connections
     ]
     return posted(plans, say)

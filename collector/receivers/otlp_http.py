@@ -16,6 +16,7 @@ from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 
 from collector.ingest import BusyError
 from collector.otlp import ROOTS
+from collector.receivers.token import guard
 from collector.store.journal import Entry, JournalFullError
 
 if TYPE_CHECKING:
@@ -37,8 +38,14 @@ class OtlpHttp:
     """Takes export requests and hands them to *append*, which returns when they are on disk."""
 
     def __init__(
-        self, append: Callable[[Entry], Future[int]], clock: Clock, *, max_body_bytes: int
+        self,
+        append: Callable[[Entry], Future[int]],
+        clock: Clock,
+        *,
+        max_body_bytes: int,
+        token: str | None = None,
     ) -> None:
+        self._token = token
         self._append = append
         self._clock = clock
         self._max = max_body_bytes
@@ -46,7 +53,7 @@ class OtlpHttp:
 
     def app(self) -> web.Application:
         """Return the application to serve; its runner must not decompress by itself."""
-        app = web.Application(client_max_size=self._max)
+        app = web.Application(client_max_size=self._max, middlewares=[guard(self._token)])
         for kind in ROOTS:
             app.router.add_post(f"/v1/{kind}", self._handler(kind))
         return app

@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+import duckdb
 import pyarrow.compute as pc
 
 from collector.ingest import Ingest
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    import duckdb
     import pyarrow as pa
 
     from collector.pipeline import Pipeline, Record
@@ -182,7 +182,9 @@ class Store:
             signals, counts = self._pipeline.signals(records)
             if signals.num_rows:
                 self._fold.apply(signals)
-        except Exception:  # noqa: BLE001 - whatever a record holds, the next ones are applied
+        except Exception as error:  # noqa: BLE001 - whatever it holds, the next ones are applied
+            if isinstance(error, duckdb.OutOfMemoryException):
+                self._checkpoint()  # what is on disk need not be in memory
             if len(records) == 1:
                 _LOG.exception("journal record %d (%s) left out", records[0].id, records[0].kind)
                 self.stats.apply_errors += 1

@@ -10,7 +10,7 @@ import time
 import urllib.parse
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 from uuid import uuid4
 
 import duckdb
@@ -29,7 +29,7 @@ T = TypeVar("T")
 PATIENCE_S: Final = 30.0
 """Until then a condition must have come true; on an idle machine it takes a fraction."""
 
-OPEN_PATH: Final = {"http": {"port": 0}, "otlp": {"port": 0}, "evaluate_every_s": 0.2}
+_QUICK: Final = {"http": {"port": 0}, "otlp": {"port": 0}, "evaluate_every_s": 0.2}
 
 
 def eventually(expected: T, look: Callable[[], T], within_s: float = PATIENCE_S) -> None:
@@ -92,10 +92,17 @@ class Running:
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        base = {"data_dir": str(self.folder / "data"), **OPEN_PATH}
+        base = {"data_dir": str(self.folder / "data"), **_QUICK}
         self._sidecar = Sidecar(self.folder, _over(base, self.settings))
 
     # -- its life ---------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
 
     def start(self) -> None:
         self._sidecar.start()

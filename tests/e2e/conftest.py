@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,31 +20,25 @@ SHARED_BODY_BYTES = 4 << 20
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A sidecar that is told much by many tests: each looks for IDs of its own."""
-    sidecar = Running(
-        tmp_path_factory.mktemp("shared"), {"otlp": {"max_body_bytes": SHARED_BODY_BYTES}}
-    )
-    sidecar.start()
-    yield sidecar
-    assert sidecar.stop() == 0, sidecar.log
+    settings = {"otlp": {"max_body_bytes": SHARED_BODY_BYTES}}
+    with Running(tmp_path_factory.mktemp("shared"), settings) as sidecar:
+        yield sidecar
+        assert sidecar.stop() == 0, sidecar.log
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Iterator[Callable[..., Running]]:
     """Return what starts a sidecar with settings; it is killed after the test, if it still runs.
 
-    `start=False` only prepares it; `name` tells several of one test apart.
+    `start=False` only prepares it.
     """
-    made: list[Running] = []
+    with ExitStack() as made:
 
-    def begin(
-        settings: dict[str, Any] | None = None, *, name: str = "sidecar", start: bool = True
-    ) -> Running:
-        sidecar = Running(tmp_path / name, settings or {})
-        made.append(sidecar)
-        if start:
-            sidecar.start()
-        return sidecar
+        def begin(settings: dict[str, Any] | None = None, *, start: bool = True) -> Running:
+            sidecar = Running(tmp_path / "sidecar", settings or {})
+            made.callback(sidecar.kill)
+            if start:
+                sidecar.start()
+            return sidecar
 
-    yield begin
-    for sidecar in made:
-        sidecar.kill()
+        yield begin

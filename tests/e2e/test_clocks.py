@@ -51,10 +51,10 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A sidecar that follows a folder and takes tasks for zombies quickly."""
     folder = tmp_path_factory.mktemp("clocks")
     (folder / "logs").mkdir()
-    sidecar = Running(folder, {**QUICK, "follow": [{"path": str(folder / "logs" / "*.log")}]})
-    sidecar.start()
-    yield sidecar
-    assert sidecar.stop() == 0, sidecar.log
+    settings = {**QUICK, "follow": [{"path": str(folder / "logs" / "*.log")}]}
+    with Running(folder, settings) as sidecar:
+        yield sidecar
+        assert sidecar.stop() == 0, sidecar.log
 
 
 @pytest.fixture
