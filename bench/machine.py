@@ -44,25 +44,11 @@ def _processor() -> str:
 
 def _file_system(folder: Path) -> str:
     """Return the type of the file system of *folder*: a sync costs nothing on some."""
-    mounted = {Path(one.mountpoint): one.fstype for one in psutil.disk_partitions(all=True)}
+    mounted = {Path(one.mountpoint): str(one.fstype) for one in psutil.disk_partitions(all=True)}
     for parent in (folder.resolve(), *folder.resolve().parents):
         if parent in mounted:
             return mounted[parent]
     return "unknown"
-
-
-@dataclass(slots=True)
-class Others:
-    """How much of the machine was taken by what is not ours, since this was made."""
-
-    _began: tuple[float, float, float] = field(default_factory=lambda: _times())
-
-    def share(self) -> float:
-        """Return the share of all cores' time, 0 to 1; above a few hundredths, distrust it all."""
-        busy, ours, everything = (
-            now - then for now, then in zip(_times(), self._began, strict=True)
-        )
-        return max(0.0, busy - ours) / everything if everything else 0.0
 
 
 def _times() -> tuple[float, float, float]:
@@ -75,3 +61,17 @@ def _times() -> tuple[float, float, float]:
         used = resource.getrusage(who)
         ours += used.ru_utime + used.ru_stime
     return everything - idle, ours, everything
+
+
+@dataclass(slots=True)
+class Others:
+    """How much of the machine was taken by what is not ours, since this was made."""
+
+    _began: tuple[float, float, float] = field(default_factory=_times)
+
+    def share(self) -> float:
+        """Return the share of all cores' time, 0 to 1."""
+        busy, ours, everything = (
+            now - then for now, then in zip(_times(), self._began, strict=True)
+        )
+        return max(0.0, busy - ours) / everything if everything else 0.0

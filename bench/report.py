@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from bench.aims import AIMS
 from bench.measures import load
@@ -26,7 +26,7 @@ _UNITS: Final = (
 _WIDE: Final = 10
 """Figures beyond this are shown one a line, with the cases side by side."""
 
-Row = "Sequence[str]"
+Row: TypeAlias = "Sequence[str]"
 
 
 def text(said: dict[str, Any]) -> str:
@@ -37,10 +37,10 @@ def text(said: dict[str, Any]) -> str:
 def page(said: dict[str, Any]) -> str:
     """Return `docs/performance.md`."""
     parts = [
-        "# Performance\n\n*Made from the results of `make bench` by `bench/report.py`; do not edit.*",
+        "# Performance\n\n*Made by `make bench` (bench/report.py); do not edit.*",
         _INTRODUCTION.format(**_about(said)),
         *_blocks(said, _markdown),
-        _notes(said),
+        _NOTES.format(**_about(said)),
     ]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
@@ -63,30 +63,26 @@ def _about(said: dict[str, Any]) -> dict[str, str]:
     rows.append(("packages", ", ".join(f"{name} {number}" for name, number in packages.items())))
     return {
         "began": said["began"],
-        "mode": said["mode"] if said["size"] == 1 else f"{said['mode']} (× {said['size']:g})",
+        "mode": said["mode"] if said["size"] == 1 else f"{said['mode']}, times {said['size']:g}",
         "took": number(said["took_s"]),
         "others": f"{said['others_share']:.1%}",
         "machine": "\n".join(f"| {name} | {value} |" for name, value in rows),
     }
 
 
-def _notes(said: dict[str, Any]) -> str:
-    lines = [
-        "## How to read this",
-        "- **One run on one machine.** Another run gives other numbers; ratios, of which both sides"
-        " are of one run, hold better. Where others took part of the machine, all of it is slower"
-        " than it would be alone.",
-        "- **Applied is the number that counts.** What is acknowledged is safe on disk; only what is"
-        " applied can be judged. Where *applied* is below *acknowledged*, a backlog grows as long as"
-        " the load lasts.",
-        "- **The traffic is dense.** Most of it concerns tasks and calls, and every task is new. Real"
-        " traffic has more that no relation cares for. It is also regular, so gzip has it easy.",
-        "- **Limits are measured alone**, with a core to spare; the sidecar shares two between its"
-        " threads and the load generator.",
-        f"- **Memory** is resident memory, sampled. A run of {number(said['took_s'])} s in all says"
-        " nothing of hours.",
-    ]
-    return lines[0] + "\n\n" + "\n".join(lines[1:])
+_NOTES: Final = """\
+## How to read this
+
+- **One run on one machine.** Another run gives other numbers; ratios, of which both sides are of
+  one run, hold better. Where others took part of the machine, all of it is slower than alone.
+- **Applied is the number that counts.** What is acknowledged is safe on disk; only what is applied
+  can be judged. Where *applied* is below *acknowledged*, a backlog grows as long as the load lasts.
+- **The traffic is dense.** Most of it concerns tasks and calls, and every task is new. Real traffic
+  has more that no relation cares for. It is also regular, so gzip has it easy.
+- **Limits are measured alone**, with a core to spare; the sidecar shares all cores between its
+  threads and the load generator.
+- **Memory** is resident memory, sampled. A run of {took} s in all says nothing of hours.
+"""
 
 
 # -- blocks ---------------------------------------------------------------------------------------
@@ -116,9 +112,8 @@ def _aims(said: dict[str, Any], table: Any) -> str:  # noqa: ANN401 - likewise
             continue
         held = aim.held(reached)
         missed += not held
-        share = reached / aim.number if aim.number else 0.0
-        rows.append((aim.what, aim.told, f"{number(reached)}{aim.unit}", f"{share:.2f} ×"))
-        rows[-1] = (*rows[-1][:3], f"{rows[-1][3]}{'' if held else ', missed'}")
+        share = f"{reached / aim.number:.2f}{'' if held else ', missed'}"
+        rows.append((aim.what, aim.told, f"{number(reached)}{aim.unit}", share))
     heads = ("what", "aim", "reached", "reached ÷ aim")
     closing = (
         f"{missed} of them are missed. Reaching them is the aim of the next stage; until then they"

@@ -39,18 +39,18 @@ _RECORDS: Final = ("spans", "logs", "lines", "beats", "limits", "recovered")
 QUICK: Final = Scale(
     name="quick",
     size=1.0,
-    spans=30_000,
-    logs=30_000,
-    lines=60_000,
+    spans=20_000,
+    logs=20_000,
+    lines=40_000,
     beats=1_000,
     log_connections=(16,),
-    limits=30_000,
+    limits=20_000,
     repeats=2,
     attempts=((10_000, 100_000), (100_000, 100_000)),
     evaluations=3,
     starts=1,
-    idle_s=3.0,
-    recovered=40_000,
+    idle_s=2.0,
+    recovered=20_000,
 )
 
 FULL: Final = Scale(

@@ -11,7 +11,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 from urllib.parse import urlsplit
 
 import psutil
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _START_S: Final = 120.0
 _STALL_S: Final = 60.0
-_LOOK_S: Final = 0.02
+_LOOK_S: Final = (0.02, 0.25)
 
 _SCHEDULED: Final = 2
 """With the inverted process ID above it, Linux' clock of a process's CPU time, in nanoseconds:
@@ -48,7 +48,7 @@ class Sidecar:
     _process: subprocess.Popen[bytes] | None = None
     _connection: HTTPConnection | None = None
 
-    def __enter__(self) -> Sidecar:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
@@ -81,7 +81,7 @@ class Sidecar:
         kept = {name: of for name, of in os.environ.items() if not name.startswith("ZOMBIEWATCH_")}
         begun = time.monotonic()
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603 - our own command line
                 [sys.executable, "-m", "zombiewatch", "run", *words],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=kept, cwd=ROOT,
             )  # fmt: skip
@@ -121,7 +121,7 @@ class Sidecar:
 
         Raises SidecarError where nothing more is applied for a minute.
         """
-        before, since = -1, time.monotonic()
+        before, since = -1, (begun := time.monotonic())
         while True:
             try:
                 now = self.applied()
@@ -134,7 +134,8 @@ class Sidecar:
             elif time.monotonic() > since + _STALL_S:
                 said = f"the sidecar applied {now} of {records} records, then no more"
                 raise SidecarError(self._words(said))
-            time.sleep(_LOOK_S)  # between two looks; a stall ends it
+            least, most = _LOOK_S  # a look costs the sidecar some milliseconds
+            time.sleep(min(most, max(least, 0.02 * (time.monotonic() - begun))))
 
     @property
     def _log(self) -> Path:
@@ -156,7 +157,7 @@ class Probe:
         self.cpu_s = 0.0
         self.peak_mb = 0.0
 
-    def __enter__(self) -> Probe:
+    def __enter__(self) -> Self:
         self._cpu_before = self._cpu()
         self._thread.start()
         return self

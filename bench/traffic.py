@@ -15,9 +15,9 @@ import gzip
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 import orjson
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
@@ -28,7 +28,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 KINDS: Final = ("spans", "logs", "lines", "beats")
 
@@ -114,7 +114,7 @@ def _ids(task: int) -> dict[str, object]:
     return {"task.id": f"task-{_MARK}-{task:04d}", "task.name": f"sync_{task % 20:02d}"}
 
 
-def _call(task: int, purpose: str) -> dict[str, object]:
+def _call(purpose: str, task: int) -> dict[str, object]:
     """Return the ten attributes of one end of a call."""
     return {
         "http.request.method": "POST",
@@ -129,7 +129,7 @@ def _call(task: int, purpose: str) -> dict[str, object]:
     }
 
 
-def _work(task: int, number: int) -> dict[str, object]:
+def _work(number: int, task: int) -> dict[str, object]:
     """Return ten attributes of work that is nobody's task: a query, as instrumentation has it."""
     return {
         "db.system.name": "postgresql",
@@ -145,7 +145,7 @@ def _work(task: int, number: int) -> dict[str, object]:
     }
 
 
-def _step(task: int, more: _Said) -> dict[str, object]:
+def _step(more: _Said, task: int) -> dict[str, object]:
     """Return ten attributes of a step in a task's life, *more* (four) among them."""
     return {
         **_ids(task),
@@ -180,49 +180,55 @@ _BEGUN: Final = {
 # -- spans --------------------------------------------------------------------------------------
 
 
+class _Shape(NamedTuple):
+    """One span of a task: its number, how it looks, when it begins, who called it."""
+
+    number: int
+    name: str
+    kind: str
+    after_ms: int
+    said: Callable[[int], dict[str, object]]
+    parent: int = 0
+
+
+_SHAPES: Final = {
+    "dispatcher": (
+        _Shape(1, "POST dispatch", "CLIENT", 0, partial(_call, "dispatch")),
+        _Shape(2, "SELECT task_instance", "INTERNAL", 0, partial(_work, 1)),
+        _Shape(3, "SELECT task_instance", "INTERNAL", 91, partial(_work, 2)),
+        _Shape(4, "POST report", "SERVER", 90, partial(_call, "report"), 8),
+        _Shape(5, "task.recorded", "INTERNAL", 95, partial(_step, _RECORDED)),
+    ),
+    "agent": (
+        _Shape(6, "POST dispatch", "SERVER", 1, partial(_call, "dispatch"), 1),
+        _Shape(7, "SELECT task_instance", "INTERNAL", 5, partial(_work, 3)),
+        _Shape(8, "POST report", "CLIENT", 89, partial(_call, "report")),
+        _Shape(9, "SELECT task_instance", "INTERNAL", 6, partial(_work, 4)),
+        _Shape(10, "task.finished", "INTERNAL", 80, partial(_step, _FINISHED)),
+    ),
+}
+
+
 def _spans(process: _Said, tasks: int, now_ns: int) -> bytes:
-    dispatching = process["zombiewatch.side"] == "dispatcher"
-    spans: list[Span] = []
-    for task in range(tasks):
-        at = now_ns + task * _MS
-        if dispatching:
-            spans += [
-                _span(task, 1, "POST dispatch", "CLIENT", at, _call(task, "dispatch")),
-                _span(task, 2, "SELECT task_instance", "INTERNAL", at, _work(task, 1)),
-                _span(task, 3, "SELECT task_instance", "INTERNAL", at, _work(task, 2)),
-                _span(task, 4, "POST report", "SERVER", at + 90 * _MS, _call(task, "report"), 8),
-                _span(task, 5, "task.recorded", "INTERNAL", at + 95 * _MS, _step(task, _RECORDED)),
-            ]
-        else:
-            spans += [
-                _span(task, 6, "POST dispatch", "SERVER", at + _MS, _call(task, "dispatch"), 1),
-                _span(task, 7, "SELECT task_instance", "INTERNAL", at, _work(task, 3)),
-                _span(task, 8, "POST report", "CLIENT", at + 89 * _MS, _call(task, "report")),
-                _span(task, 9, "SELECT task_instance", "INTERNAL", at, _work(task, 4)),
-                _span(task, 10, "task.finished", "INTERNAL", at + 80 * _MS, _step(task, _FINISHED)),
-            ]
-    return ExportTraceServiceRequest(
-        resource_spans=[
-            ResourceSpans(
-                resource=Resource(attributes=_attributes(process)),
-                scope_spans=[ScopeSpans(spans=spans)],
-            )
-        ]
-    ).SerializeToString()
+    shapes = _SHAPES[str(process["zombiewatch.side"])]
+    spans = [_span(task, one, now_ns + task * _MS) for task in range(tasks) for one in shapes]
+    resource = Resource(attributes=_attributes(process))
+    told = ResourceSpans(resource=resource, scope_spans=[ScopeSpans(spans=spans)])
+    return bytes(ExportTraceServiceRequest(resource_spans=[told]).SerializeToString())
 
 
-def _span(
-    task: int, number: int, name: str, kind: str, at_ns: int, said: _Said, parent: int = 0
-) -> Span:
+def _span(task: int, shape: _Shape, began_ns: int) -> Span:
+    at_ns = began_ns + shape.after_ms * _MS
+    longer_ns = int.from_bytes(_random(task, -shape.number)[:2], "big")
     return Span(
         trace_id=_MARK.encode() + _random(task, 0),
-        span_id=_random(task, number),
-        parent_span_id=_random(task, parent) if parent else b"",
-        name=name,
-        kind=Span.SpanKind.Value(f"SPAN_KIND_{kind}"),
+        span_id=_random(task, shape.number),
+        parent_span_id=_random(task, shape.parent) if shape.parent else b"",
+        name=shape.name,
+        kind=Span.SpanKind.Value(f"SPAN_KIND_{shape.kind}"),
         start_time_unix_nano=at_ns,
-        end_time_unix_nano=at_ns + 4 * _MS + int.from_bytes(_random(task, -number)[:2], "big"),
-        attributes=_attributes(said),
+        end_time_unix_nano=at_ns + 4 * _MS + longer_ns,
+        attributes=_attributes(shape.said(task)),
     )
 
 
@@ -269,19 +275,19 @@ def _records(process: _Said, tasks: int) -> Iterator[_Record]:
         told = f"request_id={request} handled POST /api/v1/tasks/report in 4.1 ms"
         if dispatching:
             events = (
-                (0, _INFO, "task.enqueued", _step(task, _BEGUN), "task is waiting in its queue"),
-                (1, level, "", _work(task, 1), queried),
+                (0, _INFO, "task.enqueued", _step(_BEGUN, task), "task is waiting in its queue"),
+                (1, level, "", _work(1, task), queried),
                 (2, _INFO, "task.dispatched", _named(task, request), f"handed out by {request}"),
-                (90, _INFO, "", _work(task, 2), told),
-                (95, _INFO, "task.recorded", _step(task, _RECORDED), "state stored: success"),
+                (90, _INFO, "", _work(2, task), told),
+                (95, _INFO, "task.recorded", _step(_RECORDED, task), "state stored: success"),
             )
         else:
             events = (
                 (3, _INFO, "task.accepted", _named(task, request), f"accepted from {request}"),
-                (4, _INFO, "task.started", _step(task, _BEGUN), "user code begins"),
-                (5, level, "", _work(task, 3), queried),
-                (80, _INFO, "", _work(task, 4), told),
-                (85, _INFO, "task.finished", _step(task, _FINISHED), "user code ended: success"),
+                (4, _INFO, "task.started", _step(_BEGUN, task), "user code begins"),
+                (5, level, "", _work(3, task), queried),
+                (80, _INFO, "", _work(4, task), told),
+                (85, _INFO, "task.finished", _step(_FINISHED, task), "user code ended: success"),
             )
         for number, (ms, severity, event, said, text) in enumerate(events):
             yield _Record(task, number, task + ms, severity, event, said, text)
@@ -289,7 +295,7 @@ def _records(process: _Said, tasks: int) -> Iterator[_Record]:
 
 def _named(task: int, request: str) -> dict[str, object]:
     more = {"task.queue": "default", "task.attempt": 1, "request.id": request, "state.version": 4}
-    return _step(task, more)
+    return _step(more, task)
 
 
 def _logs(process: _Said, tasks: int, now_ns: int) -> bytes:
@@ -306,14 +312,9 @@ def _logs(process: _Said, tasks: int, now_ns: int) -> bytes:
         )
         for one in _records(process, tasks)
     ]
-    return ExportLogsServiceRequest(
-        resource_logs=[
-            ResourceLogs(
-                resource=Resource(attributes=_attributes(process)),
-                scope_logs=[ScopeLogs(log_records=made)],
-            )
-        ]
-    ).SerializeToString()
+    resource = Resource(attributes=_attributes(process))
+    told = ResourceLogs(resource=resource, scope_logs=[ScopeLogs(log_records=made)])
+    return bytes(ExportLogsServiceRequest(resource_logs=[told]).SerializeToString())
 
 
 def _lines(process: _Said, tasks: int, now_ns: int) -> Iterator[bytes]:

@@ -1,10 +1,12 @@
 """Reports take longer and longer at the dispatcher, though there are not more of them.
 
 ## Meaning
-At a flat number of report calls, the time that the callee takes for one has been rising (by
-the median of all slopes between bins, which a few slow calls cannot bend): its 95th
+At a flat number of finished runs (of report calls, where runs are not seen: retries are not
+counted as load, they follow from slowness), the time that the callee takes for one has been
+rising: nearly every bin of the window's last third lies above nearly every bin of its first
+(`certainty` is the share of such pairs), which a few slow calls cannot bring about. Its 95th
 percentile, or the median where something else keeps the 95th high all along, has doubled
-since the window began; or the 95th has passed half of the caller's limit.
+since the window began, or has passed half of the caller's limit.
 
 ## Impact
 When it crosses the limit, every report will be given up by its caller: finished work will
@@ -64,6 +66,8 @@ DETECTOR = Detector(
         "window_s": 1800.0,
         "bin_s": 60.0,
         "samples_min": 40.0,
+        "bins_min": 7.0,
+        "certainty": 0.9,
         "growth": 2.0,
         "load_growth": 1.3,
         "floor_s": 0.05,
@@ -86,15 +90,27 @@ WITH spread AS (
     power(2.0, (min(CASE WHEN below >= 0.5 * total THEN bucket END) + 0.5) / 8.0) / 1e6 AS p50_s,
     power(2.0, (min(CASE WHEN below >= 0.95 * total THEN bucket END) + 0.5) / 8.0) / 1e6 AS p95_s
   FROM summed GROUP BY namespace, service, x
+), demand AS (
+  SELECT a.namespace, CAST(floor(a.bin_us / ({bin_s} * 1e6)) AS BIGINT) AS x, sum(a.n) AS n
+  FROM (SELECT r.*, CAST(NULL AS VARCHAR) AS name, CAST(NULL AS VARCHAR) AS queue FROM rates r
+    WHERE r.measure = 'run') a
+  GROUP BY a.namespace, x
 ), placed AS (
-  SELECT b.*, e.first_x, e.last_x, (b.x - e.first_x) * 3 < (e.last_x - e.first_x) AS early,
+  SELECT b.*, CASE WHEN EXISTS (SELECT 1 FROM demand w WHERE w.namespace = b.namespace)
+      THEN coalesce(d.n, 0) ELSE b.n END AS load,
+    e.first_x, e.last_x, (b.x - e.first_x) * 3 < (e.last_x - e.first_x) AS early,
     (e.last_x - b.x) * 3 < (e.last_x - e.first_x) AS late
-  FROM bins b JOIN (SELECT namespace, service, min(x) AS first_x, max(x) AS last_x FROM bins
+  FROM bins b LEFT JOIN demand d ON d.namespace = b.namespace AND d.x = b.x
+  JOIN (SELECT namespace, service, min(x) AS first_x, max(x) AS last_x FROM bins
     GROUP BY namespace, service) e ON e.namespace = b.namespace AND e.service = b.service
 ), slopes AS (
   SELECT p.namespace, p.service, quantile_cont((q.p95_s - p.p95_s) / (q.x - p.x), 0.5) AS slope,
-    quantile_cont((q.p50_s - p.p50_s) / (q.x - p.x), 0.5) AS slope50
-  FROM bins p JOIN bins q ON q.namespace = p.namespace AND q.service = p.service AND q.x > p.x
+    quantile_cont((q.p50_s - p.p50_s) / (q.x - p.x), 0.5) AS slope50,
+    avg(CASE WHEN p.early AND q.late THEN CASE WHEN q.p95_s > p.p95_s THEN 1.0 ELSE 0.0 END END)
+      AS above,
+    avg(CASE WHEN p.early AND q.late THEN CASE WHEN q.p50_s > p.p50_s THEN 1.0 ELSE 0.0 END END)
+      AS above50
+  FROM placed p JOIN placed q ON q.namespace = p.namespace AND q.service = p.service AND q.x > p.x
   GROUP BY p.namespace, p.service
 ), ends AS (
   SELECT namespace, service, sum(n) AS n, count(*) AS bins, max(last_x) - min(first_x) AS width,
@@ -103,7 +119,8 @@ WITH spread AS (
     quantile_cont(CASE WHEN late THEN p95_s END, 0.5) AS now_s,
     quantile_cont(CASE WHEN early THEN p50_s END, 0.5) AS before50_s,
     quantile_cont(CASE WHEN late THEN p50_s END, 0.5) AS now50_s,
-    avg(CASE WHEN early THEN n END) AS load_before, avg(CASE WHEN late THEN n END) AS load_now
+    avg(CASE WHEN early THEN load END) AS load_before,
+    avg(CASE WHEN late THEN load END) AS load_now
   FROM placed GROUP BY namespace, service
 ), limits AS (
   SELECT namespace, max(limit_s) AS limit_s FROM calls
@@ -111,23 +128,24 @@ WITH spread AS (
 )
 SELECT a.namespace, a.service AS subject, a.name, a.service, a.queue,
   CAST(a.first_x * {bin_s} * 1e6 AS BIGINT) AS since_us,
-  a.before_s, a.now_s, a.before50_s, a.now50_s, a.slope * 60 / {bin_s} AS rise_s_per_min,
+  a.before_s, a.now_s, a.before50_s, a.now50_s, greatest(a.slope, a.slope50) * 60 / {bin_s} AS rise_s_per_min,
   a.load_before, a.load_now, a.limit_s, a.n AS calls,
-  CASE WHEN a.limit_s > a.now_s AND a.slope > 0 THEN (a.limit_s - a.now_s) / a.slope * {bin_s} END
-    AS crosses_in_s
+  CASE WHEN a.limit_s > a.now_s AND greatest(a.slope, a.slope50) > 0
+    THEN (a.limit_s - a.now_s) / greatest(a.slope, a.slope50) * {bin_s} END AS crosses_in_s
 FROM (
-  SELECT e.*, s.slope, s.slope50, l.limit_s, CAST(NULL AS VARCHAR) AS name,
+  SELECT e.*, s.slope, s.slope50, s.above, s.above50, l.limit_s, CAST(NULL AS VARCHAR) AS name,
     CAST(NULL AS VARCHAR) AS queue
   FROM ends e
   JOIN slopes s ON s.namespace = e.namespace AND s.service = e.service
   LEFT JOIN limits l ON l.namespace = e.namespace
 ) a
-WHERE a.n >= {samples_min} AND a.bins >= 6 AND a.slope50 >= 0 AND a.slope >= 0
+WHERE a.n >= {samples_min} AND a.bins >= {bins_min} AND a.slope50 >= 0 AND a.slope >= 0
   AND a.load_now <= a.load_before * {load_growth} AND a.now_s > {floor_s}
-  AND (a.slope > 0 AND a.now_s >= a.before_s * {growth}
-    OR a.slope50 > 0 AND a.now50_s > {floor_s} AND a.now50_s >= a.before50_s * {growth}
-    OR a.slope > 0 AND a.now_s >= a.limit_s / 2 AND a.slope * a.width >= a.limit_s / 5
-      AND a.now50_s >= a.before50_s * 1.3)
+  AND (a.above >= {certainty} AND a.now_s >= a.before_s * {growth}
+    OR a.above50 >= {certainty} AND a.now50_s > {floor_s} AND a.now50_s >= a.before50_s * {growth}
+    OR a.above >= {certainty} AND a.now_s >= a.limit_s / 2 AND a.slope * a.width >= a.limit_s / 5
+    OR a.above50 >= {certainty} AND a.now50_s >= a.limit_s / 2
+      AND a.slope50 * a.width >= a.limit_s / 5)
 ORDER BY since_us, subject""",
     fix="Look for what grows behind {service}'s report path (an index that is missing?): its median"
     " went from {before50_s} s to {now50_s} s and its p95 from {before_s} s to {now_s} s at"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -12,11 +13,12 @@ from aiohttp import web
 from collector.receivers import heartbeat
 from collector.receivers.token import guard
 from dashboards.web import page
+from model.findings import VERDICTS
 from model.units import iso
 from zombiewatch import timeline
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
     from zombiewatch.service import Service
 
@@ -26,11 +28,17 @@ _OPEN: Final = ("/static/", "/healthz", "/readyz")
 """What needs no token: the page itself, which then asks for one, and the probes."""
 
 _STATES: Final = ("open", "closed", "all")
+_SEVERITIES: Final = ("info", "warning", "critical")
 _LIMIT: Final = 500
 _CSP: Final = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self';"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+_SAFE: Final = {
+    "Content-Security-Policy": _CSP,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
 
 
 class Api:
@@ -43,7 +51,7 @@ class Api:
         """Return the application to serve."""
         token = self._service.config.http.token
         check = guard(token.get_secret_value() if token else None, open_paths=_OPEN)
-        app = web.Application(middlewares=[_errors, _safe, check], client_max_size=64 * 1024)
+        app = web.Application(middlewares=[_safe, _errors, check], client_max_size=64 * 1024)
         beat = heartbeat.handler(self._service.store.append, self._service.clock)
         app.add_routes(
             [
@@ -87,9 +95,10 @@ class Api:
         asked = dict(request.query)
         state = asked.pop("state", "open")
         limit = asked.pop("limit", str(_LIMIT))
-        if state not in _STATES:
-            raise web.HTTPBadRequest(text=f"state is {state!r}: one of {', '.join(_STATES)}")
-        if not limit.isdigit() or not 0 < int(limit) <= 10_000:  # noqa: PLR2004
+        _among("state", state, _STATES)
+        _among("severity", asked.get("severity"), _SEVERITIES)
+        _among("verdict", asked.get("verdict"), VERDICTS)
+        if not re.fullmatch(r"[0-9]{1,5}", limit) or not 0 < int(limit) <= 10_000:  # noqa: PLR2004
             raise web.HTTPBadRequest(text=f"limit is {limit!r}: a number from 1 to 10000")
         names = ("detector", "service", "severity", "verdict")
         unknown = sorted(set(asked) - set(names))
@@ -144,6 +153,11 @@ class Api:
         return handle
 
 
+def _among(name: str, value: str | None, known: Sequence[str]) -> None:
+    if value is not None and value not in known:
+        raise web.HTTPBadRequest(text=f"{name} is {value!r}: one of {', '.join(known)}")
+
+
 def _json(said: object) -> web.Response:
     return web.Response(body=orjson.dumps(said, default=str), content_type="application/json")
 
@@ -171,8 +185,11 @@ async def _safe(
     request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
     """Let a browser run and load nothing but our own, and nobody frame us."""
-    response = await handler(request)
-    response.headers.setdefault("Content-Security-Policy", _CSP)
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
-    response.headers.setdefault("Referrer-Policy", "no-referrer")
+    try:
+        response = await handler(request)
+    except web.HTTPException as error:
+        error.headers.update(_SAFE)
+        raise
+    for name, value in _SAFE.items():
+        response.headers.setdefault(name, value)
     return response

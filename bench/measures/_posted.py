@@ -36,12 +36,15 @@ def posted(plans: Sequence[Plan], say: Say) -> Cases:
 
 
 def _one(plan: Plan) -> dict[str, float]:
-    with tempfile.TemporaryDirectory() as folder, Load(plan) as load:
-        with Sidecar(Path(folder)) as sidecar:
-            load.prepare()
-            with Probe(sidecar.pid) as probe:
-                sent = load.send(sidecar.urls[TARGETS[plan.kind][0]])
-                applied = sidecar.wait_applied(sent.records)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Load(plan) as load,
+        Sidecar(Path(folder)) as sidecar,
+    ):
+        load.prepare()
+        with Probe(sidecar.pid) as probe:
+            sent = load.send(sidecar.urls[TARGETS[plan.kind][0]])
+            applied = sidecar.wait_applied(sent.records)
     return {
         "records": sent.records,
         "bytes_per_record": sent.sent_bytes / sent.records,

@@ -1,10 +1,10 @@
 """What the machine and each stage could do, alone.
 
-The same bodies, one stage after another, with nothing beside it, the best of a few times: written to
-a file and *synced*, or appended to the *journal*, by 1 and by 16 bodies (as many as there are
-connections); *decoded* one by one; then in batches as the store makes them: decoded and *flattened*,
-through the whole *pipeline*, *inserted* into a table in memory, *folded* into the relations, and
-pipeline and fold one after the other, as the sidecar's one applying thread has to.
+The same bodies, one stage after another, with nothing beside it, the best of a few times: written
+to a file and *synced*, or appended to the *journal*, by 1 and by 16 bodies (as many as there are
+connections); *decoded* one by one; then in batches as the store makes them: decoded and
+*flattened*, through the whole *pipeline*, *inserted* into a table in memory, *folded* into the
+relations, and pipeline and fold one after the other, as the sidecar's one applying thread has to.
 *Received* is the real receiver with nothing behind it, by 16 connections.
 """
 
@@ -93,12 +93,9 @@ class _Stages:
         for size in GROUPS:
             groups = [self.made[at : at + size] for at in range(0, len(self.made), size)]
             with tempfile.TemporaryDirectory() as name:
-                write, append = (
-                    partial(_write, Path(name), groups),
-                    partial(_append, Path(name), groups),
-                )
-                figures[f"synced_by_{size}_per_s"] = self._rate(lambda write=write: write)
-                figures[f"journal_by_{size}_per_s"] = self._rate(lambda append=append: append)
+                for figure, work in (("synced", _write), ("journal", _append)):
+                    once = partial(work, Path(name), groups)
+                    figures[f"{figure}_by_{size}_per_s"] = self._rate(partial(_ready, once))
         return figures
 
     def decoded(self) -> dict[str, float]:
@@ -118,8 +115,8 @@ class _Stages:
 
         one_by_one()  # what is made once, at the first, is made
         return {
-            "decoded_per_s": self._rate(lambda: one_by_one),
-            "flattened_per_s": self._rate(lambda: flattened),
+            "decoded_per_s": self._rate(partial(_ready, one_by_one)),
+            "flattened_per_s": self._rate(partial(_ready, flattened)),
         }
 
     def applied(self) -> dict[str, float]:
@@ -159,6 +156,11 @@ class _Stages:
         if self.kind != "beats":
             return one.body
         return one.body.replace(b"{", b'{"ts_us":%d,' % system_clock(), 1)
+
+
+def _ready(work: Callable[[], object]) -> Callable[[], object]:
+    """Return *work*, for which nothing is to be prepared."""
+    return work
 
 
 def _write(folder: Path, groups: Sequence[Sequence[Request]]) -> None:

@@ -34,11 +34,10 @@ def run(scale: Scale, say: Say) -> Cases:
                 size += file.write(one.body)
                 lines += one.records
         follow = json.dumps([{"path": str(folder / "logs" / "*.jsonl")}])
-        with Sidecar(folder, {"follow": follow}) as sidecar:
-            with Probe(sidecar.pid) as probe:
-                began = time.monotonic()
-                (folder / "lines").rename(folder / "logs" / "app.jsonl")
-                took_s = sidecar.wait_applied(lines) - began
+        with Sidecar(folder, {"follow": follow}) as sidecar, Probe(sidecar.pid) as probe:
+            began = time.monotonic()
+            (folder / "lines").rename(folder / "logs" / "app.jsonl")
+            took_s = sidecar.wait_applied(lines) - began
     say(f"lines: {lines / took_s:,.0f}/s applied")
     return {
         "one file": {

@@ -26,21 +26,24 @@ _NO_CHECKPOINT: Final = {"store.checkpoint_every_s": "1d", "store.segment_rows":
 def run(scale: Scale, say: Say) -> Cases:
     """Measure one recovery."""
     plan = Plan("spans", scale.recovered, connections=16)
-    with tempfile.TemporaryDirectory() as folder, Load(plan) as load:
-        with Sidecar(Path(folder), _NO_CHECKPOINT) as sidecar:
-            load.prepare()
-            sent = load.send(sidecar.urls["otlp"])
-            sidecar.kill()
-            sidecar.start()
-            with Probe(sidecar.pid) as probe:
-                kept = sidecar.applied()
-            say(f"recovery: {sent.records:,} spans in {sidecar.ready_s:.1f} s")
-            return {
-                "spans in the journal": {
-                    "records": sent.records,
-                    "ready_s": sidecar.ready_s,
-                    "replayed_per_s": sent.records / sidecar.ready_s,
-                    "kept_share": kept / sent.records,
-                    "rss_mb": probe.peak_mb,
-                }
-            }
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Load(plan) as load,
+        Sidecar(Path(folder), _NO_CHECKPOINT) as sidecar,
+    ):
+        load.prepare()
+        sent = load.send(sidecar.urls["otlp"])
+        sidecar.kill()
+        sidecar.start()
+        with Probe(sidecar.pid) as probe:
+            kept = sidecar.applied()
+    say(f"recovery: {sent.records:,} spans in {sidecar.ready_s:.1f} s")
+    return {
+        "spans in the journal": {
+            "records": sent.records,
+            "ready_s": sidecar.ready_s,
+            "replayed_per_s": sent.records / sidecar.ready_s,
+            "kept_share": kept / sent.records,
+            "rss_mb": probe.peak_mb,
+        }
+    }

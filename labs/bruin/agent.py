@@ -145,6 +145,7 @@ async def serve(given: Options, dispatcher: str, name: str) -> None:
             await working
         with suppress(asyncio.CancelledError):
             await beating
+    telemetry.log.getChild("agent").info("stopped as told")
     telemetry.close()
 
 

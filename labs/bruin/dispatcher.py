@@ -165,6 +165,7 @@ async def serve(given: Options, port: int) -> None:
         # Nothing but a failure ends the jobs before we do.
         await working
     store.close()
+    telemetry.log.getChild("jobs").info("stopped as told")
     telemetry.close()
 
 

@@ -53,10 +53,10 @@ class Scheduler:
 
         eventually(sorted(tasks), found)
 
-    def finds(self, *tasks: str) -> None:
-        """Let an agent take up *tasks* after all; return when none is open as a zombie."""
+    def settles(self, *tasks: str) -> None:
+        """Record *tasks* as failed after all; return when none is open as a zombie."""
         for task in tasks:
-            self.reports("task.accepted", task)
+            self.says("task.recorded", task, task__state="failure")
 
         def still() -> list[str]:
             zombies = self.sidecar.findings("open", detector="zombie_task")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.parse
+from copy import deepcopy
 from dataclasses import dataclass, field
 from http.client import HTTPConnection
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
@@ -93,7 +94,7 @@ class Running:
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         base = {"data_dir": str(self.folder / "data"), **_QUICK}
-        self._sidecar = Sidecar(self.folder, _over(base, self.settings))
+        self._sidecar = Sidecar(self.folder, deepcopy(_over(base, self.settings)))
 
     # -- its life ---------------------------------------------------------------------------
 
