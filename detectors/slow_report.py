@@ -128,7 +128,8 @@ WITH spread AS (
 )
 SELECT a.namespace, a.service AS subject, a.name, a.service, a.queue,
   CAST(a.first_x * {bin_s} * 1e6 AS BIGINT) AS since_us,
-  a.before_s, a.now_s, a.before50_s, a.now50_s, greatest(a.slope, a.slope50) * 60 / {bin_s} AS rise_s_per_min,
+  a.before_s, a.now_s, a.before50_s, a.now50_s,
+  greatest(a.slope, a.slope50) * 60 / {bin_s} AS rise_s_per_min,
   a.load_before, a.load_now, a.limit_s, a.n AS calls,
   CASE WHEN a.limit_s > a.now_s AND greatest(a.slope, a.slope50) > 0
     THEN (a.limit_s - a.now_s) / greatest(a.slope, a.slope50) * {bin_s} END AS crosses_in_s

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 OWN_TENANT: Final = "acme"
 """Whose tasks our agents run; all the others' rows are there already finished."""
 
-FIRST_SCAN_S: Final = 0.06
-LAST_SCAN_S: Final = 0.45
+FIRST_SCAN_S: Final = 0.03
+LAST_SCAN_S: Final = 0.3
 """How long a look-up without index takes at the start, and once the lab's time is over.
 
 On a core of its own, that is: beside others it was found to take up to three times as long. It must
