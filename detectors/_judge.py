@@ -65,6 +65,7 @@ class Judge:
         self._occurrence_s = occurrence_s
         self._abandon_us = us(abandon_s)
         self.open: dict[str, Finding] = {one.key: one for one in keeper.open_findings()}
+        self._ended: dict[str, Finding] = {}
         self.failing: dict[str, str] = {}
         self.errors: dict[str, int] = {}
         self.totals: dict[tuple[str, str], int] = {}
@@ -96,7 +97,15 @@ class Judge:
         for one in report.changed:
             if one.ended_us is not None:
                 self.open.pop(one.key, None)
+                if one.verdict == "resolved":
+                    self._ended[one.key] = one
+        self._forget(now_us)
         return report
+
+    def _forget(self, now_us: int) -> None:
+        """Let go of what ended so long ago that its return would be news."""
+        since = now_us - us(self._occurrence_s)
+        self._ended = {key: one for key, one in self._ended.items() if (one.ended_us or 0) >= since}
 
     def _retire(self, now_us: int) -> list[Finding]:
         """End the findings of detectors that are no longer there, or switched off."""
@@ -136,10 +145,7 @@ class Judge:
             elif evidence.verdict == "wait":
                 finding.verdict, finding.reason = "suspected", evidence.reason
             elif now_us - finding.suspected_us >= us(detector.hold_s):
-                finding.verdict, finding.reason, finding.confirmed_us = "confirmed", None, now_us
-                self._count(detector, "confirmed")
-                begun = row.get("deadline_us") or row["since_us"]
-                self.delays.append((detector.name, max(0.0, (now_us - begun) / 1e6)))
+                self._confirm(detector, finding, row, now_us)
             if finding.verdict == "unknown" and before[0] != "unknown":
                 self._count(detector, "unknown")
             if (finding.verdict, finding.id) != before or not finding.id:
@@ -153,11 +159,26 @@ class Judge:
             self._end(reader, detector, gone, now_us)
         return changed + gone
 
+    def _confirm(
+        self, detector: Detector, finding: Finding, row: Mapping[str, Any], now_us: int
+    ) -> None:
+        finding.verdict, finding.reason = "confirmed", None
+        if finding.confirmed_us is not None:
+            return  # it ended a short while ago and is back: one finding, told once
+        finding.confirmed_us = now_us
+        self._count(detector, "confirmed")
+        begun = row.get("deadline_us") or row["since_us"]
+        self.delays.append((detector.name, max(0.0, (now_us - begun) / 1e6)))
+
     def _finding(self, detector: Detector, row: Mapping[str, Any], now_us: int) -> Finding:
         key = f"{detector.name}:{row['namespace']}/{row['subject']}"
         found = self.open.get(key)
         if found is None:
-            found = self.open[key] = Finding.new(key, detector.name, detector.summary, now_us)
+            found = self._ended.pop(key, None)
+            if found is None or (found.ended_us or 0) < now_us - us(self._occurrence_s):
+                found = Finding.new(key, detector.name, detector.summary, now_us)
+            found.verdict, found.ended_us = "suspected", None
+            self.open[key] = found
         found.severity = row.get("severity") or detector.severity
         return found
 
@@ -186,7 +207,7 @@ class Judge:
                 wrong = at is not None and one.confirmed_us is not None and at < one.confirmed_us
                 one.verdict = "retracted" if wrong else "resolved"
                 self._count(detector, one.verdict)
-            elif one.verdict == "suspected":
+            elif one.verdict == "suspected" and one.confirmed_us is None:
                 one.verdict = "dropped"
             else:
                 one.verdict = "resolved"

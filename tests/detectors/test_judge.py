@@ -44,6 +44,18 @@ def test_a_finding_older_than_the_limit_is_given_up_and_not_found_again() -> Non
     assert judge.open == {}
 
 
+def test_a_finding_that_comes_back_soon_is_the_same_one() -> None:
+    """What flaps is told once; after a quarter of an hour its return is news."""
+    relations, empty, keeper = hot(FIRING.signals), hot([]), Memory()
+    judge = Judge([ZOMBIE], keeper)
+    for seconds, at in ((0, relations), (10, empty), (20, relations), (30, empty), (2000, empty)):
+        judge.evaluate(at, NOW_US + seconds * SECOND, heard_us=NOW_US + seconds * SECOND)
+    assert judge.totals["zombie_task", "confirmed"] == 1
+    assert [one.verdict for one in keeper.saved.values()] == ["resolved"]
+    judge.evaluate(relations, NOW_US + 2010 * SECOND, heard_us=NOW_US + 2010 * SECOND)
+    assert judge.totals["zombie_task", "confirmed"] == 2
+
+
 def test_findings_of_a_detector_that_was_switched_off_end() -> None:
     """They would otherwise stay open for ever."""
     relations, keeper = hot(FIRING.signals), Memory()
