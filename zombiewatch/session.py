@@ -203,7 +203,7 @@ def run_lab(session: Session) -> int:
                 stack.callback(sidecar.stop)
                 sidecar.start()
             outcome = _watch(session, lab, bugs, sidecar, logs, folder.absolute())
-            _summary(console, lab, bugs, outcome, sidecar)
+            _summary(session, lab, bugs, outcome, sidecar)
             if session.stay:
                 _stay(console, sidecar)
         except (SidecarError, LabProcessError) as error:
@@ -287,8 +287,9 @@ def _tell(console: Console, answer: dict[str, Any], told: set[int], gone: float)
 
 
 def _summary(
-    console: Console, lab: Lab, bugs: frozenset[str], outcome: Outcome, sidecar: Sidecar
+    session: Session, lab: Lab, bugs: frozenset[str], outcome: Outcome, sidecar: Sidecar
 ) -> None:
+    console = session.console
     console.print()
     for name in sorted(outcome.found.keys() | outcome.expected.must):
         number = outcome.found.get(name, 0)
@@ -308,19 +309,28 @@ def _summary(
     if not outcome.found and outcome.good:
         verdict = "Nothing found, as it must be with every bug mended."
     console.print(f"\n[bold]{verdict}[/bold]", highlight=False)
-    example = next(
-        (one for one in sidecar.findings()["findings"] if one["detector"] == "zombie_task"), None
-    )
-    console.print(f"Page: {sidecar.urls['http']}", highlight=False)
-    if example:
-        console.print("\nWhat to try next:", highlight=False)
-        tries = [
-            f"zombiewatch explain {example['task']} --url {sidecar.urls['http']}",
-            f"zombiewatch findings --url {sidecar.urls['http']}",
-            f"make lab LAB={lab.name} BUGS={min(bugs)}   # one bug alone; BUGS= mends all",
-        ]
-        for one in tries:
-            console.print(f"  {one}", highlight=False, markup=False, soft_wrap=True)
+    if session.stay:
+        _next_steps(console, lab, bugs, sidecar)
+    else:
+        console.print(
+            "\nThe sidecar ends with this run. `make demo` lets it stay, with its page, to look around.",
+            highlight=False,
+        )
+
+
+def _next_steps(console: Console, lab: Lab, bugs: frozenset[str], sidecar: Sidecar) -> None:
+    url = sidecar.urls["http"]
+    console.print(f"\nPage: {url}\n\nWhat to try next:", highlight=False)
+    findings = sidecar.findings()["findings"]
+    zombie = next((one["task"] for one in findings if one["detector"] == "zombie_task"), None)
+    tries = [
+        *([f".venv/bin/zombiewatch explain {zombie} --url {url}"] if zombie else []),
+        f".venv/bin/zombiewatch findings --url {url}",
+        f"curl -s {url}/metrics | grep zombiewatch_findings",
+        f"make lab LAB={lab.name} BUGS={min(bugs, default='')}   # one bug alone; BUGS= mends all",
+    ]
+    for one in tries:
+        console.print(f"  {one}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _stay(console: Console, sidecar: Sidecar) -> None:

@@ -6,6 +6,7 @@ column computed from it. A look-up by it without an index reads and parses every
 
 from __future__ import annotations
 
+import statistics
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -21,9 +22,9 @@ FIRST_SCAN_S: Final = 0.03
 LAST_SCAN_S: Final = 0.3
 """How long a look-up without index takes at the start, and once the lab's time is over.
 
-On a core of its own, that is: beside others it was found to take up to three times as long. It must
-stay below the callers' limit nearly to the end: their retries are more load, and growing load
-would explain the growing times.
+So it is while the machine is as busy as when we measured; beside others it was found to take
+up to three times as long. It must stay below the callers' limit nearly to the end: their
+retries are more load, and growing load would explain the growing times.
 """
 
 _SLICE_ROWS: Final = 20_000
@@ -105,7 +106,7 @@ class Order(NamedTuple):
 class Size:
     """How many rows `tasks` has at first, and when the lab's time is over.
 
-    *scan_s* is the CPU time of a look-up by reference at first, in seconds.
+    *scan_s* is how long a look-up by reference takes at first, in seconds.
     """
 
     first_rows: int
@@ -136,14 +137,13 @@ def build(raw: sqlite3.Connection, *, index: bool) -> Size:
 
 
 def scan_s(raw: sqlite3.Connection) -> float:
-    """Return the CPU seconds that one look-up by reference takes now."""
+    """Return how long one look-up by reference takes now, in seconds."""
     taken = []
     for _ in range(5):
-        # CPU time: on a busy machine the wall clock would size the table for the neighbours.
-        start = time.thread_time()
+        start = time.perf_counter()
         raw.execute(LOOK_UP, {"ref": "nobody's"}).fetchall()
-        taken.append(time.thread_time() - start)
-    return min(taken)
+        taken.append(time.perf_counter() - start)
+    return statistics.median(taken)
 
 
 def _in_transaction(raw: sqlite3.Connection, first: int, rows: int) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from labs.bruin.database import Size
     from labs.bruin.store import Store
 
-TASKS_PER_S: Final = 1.5
+TASKS_PER_S: Final = 1.25
 _RUN_S: Final = (0.4, 0.9)
 _GOLDEN: Final = 0.6180339887
 """Multiples of it modulo 1 are evenly spread: run times differ, but every lab's are the same."""

@@ -38,8 +38,8 @@ def progress(work: Path) -> str:
 def truth(logs: Path, work: Path) -> dict[str, float | int]:
     """Return what became of the tasks. All processes must have ended.
 
-    Times are in seconds: `scan_first_s` and `scan_last_s` are the CPU time of a look-up by
-    reference before the first task and now; `slowest_delivery_s` is the longest time from a
+    Times are in seconds: `scan_first_s` and `scan_last_s` are how long a look-up by reference
+    takes before the first task and now; `slowest_delivery_s` is the longest time from a
     run's end to its being stored.
     """
     seen: dict[str, dict[str, str]] = {"accepted": {}, "finished": {}, "delivered": {}}

@@ -239,3 +239,19 @@ def test_a_kill_leaves_no_address_that_is_believed(run: Callable[..., Running]) 
     assert (sidecar.data / "address.json").exists()
     sidecar.start()
     assert 200 == sidecar.get("/readyz").status
+
+
+def test_a_journal_that_is_gone_takes_nothing_else_with_it(run: Callable[..., Running]) -> None:
+    """Somebody deleted it: what was written down before is there, and what comes now stays."""
+    sidecar = run()
+    assert 200 == send(sidecar, "before-1", "before-2")
+    assert 200 == send(sidecar, "before-3")
+    assert 0 == sidecar.stop(), sidecar.log
+    for path in sidecar.data.glob("journal.sqlite*"):
+        path.unlink()
+    for number in range(3):
+        sidecar.start()
+        assert 200 == send(sidecar, f"after-{number}")
+        assert 0 == sidecar.stop(), sidecar.log
+    expected = ["before-1", "before-2", "before-3", "after-0", "after-1", "after-2"]
+    assert Counter(expected) == tasks_of(sidecar)
