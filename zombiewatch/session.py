@@ -313,7 +313,7 @@ def _summary(
         _next_steps(console, lab, bugs, sidecar)
     else:
         console.print(
-            "\nThe sidecar ends with this run. `make demo` lets it stay, with its page, to look around.",
+            "\nThe sidecar ends with this run; `make demo` lets it stay, with its page.",
             highlight=False,
         )
 

@@ -1,0 +1,1 @@
+"""End to end: the real sidecar as a child process, told and asked as by anybody."""

@@ -106,6 +106,8 @@ class Running:
         self.kill()
 
     def start(self) -> None:
+        """Start it on ports that are free, and wait until it is ready."""
+        self._sidecar.urls = {}
         self._sidecar.start()
 
     def stop(self) -> int:
@@ -157,7 +159,12 @@ class Running:
     def url(self, name: str = "http") -> str:
         return self._sidecar.urls[name]
 
-    def get(self, path: str, headers: Mapping[str, str] | None = None, **query: object) -> Answer:
+    def get(
+        self,
+        path: str,
+        query: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
         asked = f"?{urllib.parse.urlencode(query)}" if query else ""
         return call("GET", f"{self.url()}{path}{asked}", headers=headers)
 
@@ -169,8 +176,15 @@ class Running:
         """Return the entries of a request's timeline."""
         return list(self.get(f"/api/v1/requests/{quoted(identifier)}").json()["entries"])
 
+    def hears(
+        self, task: str | None = None, *, request: str | None = None, within_s: float = PATIENCE_S
+    ) -> None:
+        """Wait until the timeline of *task*, or of *request*, has one entry."""
+        look = self.request if request else self.task
+        eventually(1, lambda: len(look(request or task or "")), within_s)
+
     def findings(self, state: str = "all", **filters: str) -> list[dict[str, Any]]:
-        return list(self.get("/api/v1/findings", state=state, **filters).json()["findings"])
+        return list(self.get("/api/v1/findings", {"state": state, **filters}).json()["findings"])
 
     def metric(self, name: str, **labels: str) -> float:
         """Return the sum of the samples *name* that bear *labels*; 0 where there is none."""

@@ -45,18 +45,18 @@ def test_the_version_is_that_of_the_project() -> None:
     done = zombiewatch("--version")
     # run from the source tree, it is not installed and can say no more than that
     assert done.stdout in {f"zombiewatch {version}\n", "zombiewatch (not installed)\n"}
-    assert (0, "") == (done.returncode, done.stderr)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_every_command_explains_itself(command: str) -> None:
     """`--help` says how it is used, and each of its options has a sentence."""
     done = zombiewatch(*command.split(), "--help")
-    assert (0, "") == (done.returncode, done.stderr)
+    assert (done.returncode, done.stderr) == (0, "")
     assert f"zombiewatch {command}".strip() in done.stdout
     plain = [line.strip("│ ") for line in done.stdout.splitlines()]
     bare = [line for line in plain if re.fullmatch(r"(\*\s+)?--[\w-]+(\s+-\w)?(\s+\S+)?", line)]
-    assert [] == bare
+    assert bare == []
 
 
 def test_the_commands_are_those_that_are_tested_here() -> None:
@@ -77,7 +77,7 @@ def test_nothing_said_shows_the_help() -> None:
 def test_what_is_no_command_is_refused(words: list[str]) -> None:
     """With exit status 2, and a word on it on standard error."""
     done = zombiewatch(*words)
-    assert (2, "") == (done.returncode, done.stdout)
+    assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr
 
 
@@ -89,19 +89,21 @@ def test_a_sound_configuration_is_said_to_be_sound(tmp_path: Path) -> None:
     path = tmp_path / "zombiewatch.yaml"
     path.write_text("namespace: mine\ndata_dir: /nowhere/data\nfollow: [{path: /var/log/x.log}]\n")
     done = zombiewatch("config", "check", "--config", str(path))
-    assert (
+    assert (done.returncode, done.stdout, done.stderr) == (
         0,
-        "The configuration is sound: namespace mine, data in /nowhere/data, 0 rules, 1 patterns"
-        " followed.\n",
+        (
+            "The configuration is sound: namespace mine, data in /nowhere/data, 0 rules, 1 patterns"
+            " followed.\n"
+        ),
         "",
-    ) == (done.returncode, done.stdout, done.stderr)
+    )
 
 
 def test_no_configuration_is_sound_too(tmp_path: Path) -> None:
     """Every setting has a default that works."""
     del tmp_path
     done = zombiewatch("config", "check")
-    assert (0, "") == (done.returncode, done.stderr)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_an_unsound_configuration_is_refused_with_all_that_is_wrong(tmp_path: Path) -> None:
@@ -109,7 +111,7 @@ def test_an_unsound_configuration_is_refused_with_all_that_is_wrong(tmp_path: Pa
     path = tmp_path / "zombiewatch.yaml"
     path.write_text("htp: {}\nnamespace: a b\nstore:\n  hot_rows: many\n")
     done = zombiewatch("config", "check", "--config", str(path), "--set", "labels_max=0")
-    assert (2, "") == (done.returncode, done.stdout)
+    assert (done.returncode, done.stdout) == (2, "")
     expected = [
         "zombiewatch: The configuration has 4 problems:",
         f"  {path}:1: htp is not a setting; did you mean http?",
@@ -128,7 +130,7 @@ def test_an_unsound_configuration_is_refused_with_all_that_is_wrong(tmp_path: Pa
 def test_findings_are_shown_in_a_table(found: Running) -> None:
     """Which detector, which task, how bad, and what to do."""
     code, said, errors = at(found, "findings")
-    assert (0, "") == (code, errors)
+    assert (code, errors) == (0, "")
     for word in ("zombie_task", "lost", "confirmed"):
         assert word in said
 
@@ -136,7 +138,7 @@ def test_findings_are_shown_in_a_table(found: Running) -> None:
 def test_findings_for_programs_are_json(found: Running) -> None:
     """Just what the API answers."""
     code, said, errors = at(found, "findings", "--json", "--state", "all")
-    assert (0, "") == (code, errors)
+    assert (code, errors) == (0, "")
     answer = found.get("/api/v1/findings", state="all").json()
     told = json.loads(said)
     assert list(answer) == list(told)
@@ -145,8 +147,8 @@ def test_findings_for_programs_are_json(found: Running) -> None:
 
 def test_filters_reach_the_sidecar(found: Running) -> None:
     """What no finding has finds none, and that is said."""
-    assert (0, "Nothing found (open).\n", "") == at(found, "findings", "--detector", "lost_report")
-    assert (0, "Nothing found (closed).\n", "") == at(found, "findings", "--state", "closed")
+    assert at(found, "findings", "--detector", "lost_report") == (0, "Nothing found (open).\n", "")
+    assert at(found, "findings", "--state", "closed") == (0, "Nothing found (closed).\n", "")
 
 
 @pytest.mark.parametrize(
@@ -168,7 +170,7 @@ def test_a_wrong_filter_is_one_clear_line(found: Running, words: list[str], told
 def test_a_task_is_explained(found: Running) -> None:
     """Both sides' records of it, and what was found."""
     code, said, errors = at(found, "explain", "lost")
-    assert (0, "") == (code, errors)
+    assert (code, errors) == (0, "")
     for word in ("lost", "dispatched", "zombie_task"):
         assert word in said
 
@@ -177,15 +179,15 @@ def test_a_request_is_explained(found: Running) -> None:
     """An ID that is no task's is looked for among the requests."""
     request = named("req")
     found.otlp("logs", logs([log({"X-Request-Id": request}, "all well")]))
-    eventually(1, lambda: len(found.request(request)))
+    found.hears(request=request)
     code, said, _ = at(found, "explain", request)
-    assert (0, True) == (code, "all well" in said)
+    assert (code, "all well" in said) == (0, True)
 
 
 def test_an_explanation_for_programs_is_json(found: Running) -> None:
     """Just what the API answers."""
     code, said, errors = at(found, "explain", "lost", "--json")
-    assert (0, "") == (code, errors)
+    assert (code, errors) == (0, "")
     assert found.task("lost") == json.loads(said)["entries"]
 
 
@@ -200,9 +202,9 @@ def test_an_odd_id_is_explained(found: Running, odd: str) -> None:
     """Whatever is in an ID reaches the sidecar as it is."""
     task = f"{named('odd')}{odd}"
     found.beat({"task_id": task})
-    eventually(1, lambda: len(found.task(task)))
+    found.hears(task)
     code, said, errors = at(found, "explain", task, "--json")
-    assert (0, "") == (code, errors)
+    assert (code, errors) == (0, "")
     assert {"task": task} == json.loads(said)["query"]
 
 
@@ -210,10 +212,10 @@ def test_what_was_logged_cannot_act_on_the_terminal(found: Running) -> None:
     """Escapes in a log line are shown, not obeyed."""
     task = named("task")
     found.otlp("logs", logs([log({"task.id": task}, "\x1b[2J\x07\x9b31m\rred [bold]x[/bold]")]))
-    eventually(1, lambda: len(found.task(task)))
+    found.hears(task)
     code, said, _ = at(found, "explain", task)
-    assert 0 == code
-    assert [] == [char for char in said if not char.isprintable() and char != "\n"]
+    assert code == 0
+    assert [char for char in said if not char.isprintable() and char != "\n"] == []
     assert "[bold]x[/bold]" in said
 
 
@@ -224,7 +226,7 @@ def test_what_was_logged_cannot_act_on_the_terminal(found: Running) -> None:
 def test_no_sidecar_is_one_clear_line(words: list[str]) -> None:
     """Where it was looked for, and how one is started; exit status 1."""
     done = zombiewatch(*words, *NOBODY)
-    assert (1, "") == (done.returncode, done.stdout)
+    assert (done.returncode, done.stdout) == (1, "")
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"zombiewatch: no zombiewatch answers at {NOBODY[1]} (")
     assert line.endswith("start one with `zombiewatch run`, or say --url")
@@ -236,11 +238,11 @@ def test_no_sidecar_is_one_clear_line(words: list[str]) -> None:
 def test_what_is_no_address_is_one_clear_line(url: str) -> None:
     """Not a traceback."""
     done = zombiewatch("findings", "--url", url)
-    assert (1, "", 1) == (done.returncode, done.stdout, len(done.stderr.splitlines())), done.stderr
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1), done.stderr
     assert url in done.stderr
 
 
 def test_something_else_that_answers_is_one_clear_line(found: Running) -> None:
     """The OTLP port is not the one to ask."""
     done = zombiewatch("findings", "--url", found.url("otlp"))
-    assert (1, "", 1) == (done.returncode, done.stdout, len(done.stderr.splitlines())), done.stderr
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1), done.stderr

@@ -75,7 +75,7 @@ def oddities(sidecar: Running) -> float:
 
 def placed(sidecar: Running, task: str) -> dict[str, Any]:
     """Return the one entry of a task's timeline; it is where it arrived."""
-    eventually(1, lambda: len(sidecar.task(task)))
+    sidecar.hears(task)
     entry = sidecar.task(task)[0]
     assert entry["arrived_us"] == entry["at_us"]
     return entry
@@ -133,7 +133,7 @@ def test_a_span_of_an_impossible_time_keeps_its_length(watched: Running, nanos: 
     odd = span("work", {"task.id": task}, start_time_unix_nano=begun, end_time_unix_nano=nanos)
     watched.otlp("traces", spans([odd]))
     entry = placed(watched, task)
-    assert 3_000_000 == entry["end_us"] - entry["at_us"]
+    assert entry["end_us"] - entry["at_us"] == 3_000_000
     assert before + 1 == oddities(watched)
 
 
@@ -174,7 +174,7 @@ def test_a_line_whose_time_is_no_number_is_kept(
     )
     request = json.loads(text)["X-Request-Id"]
     write(text)
-    eventually(1, lambda: len(watched.request(request)))
+    watched.hears(request=request)
     entry = watched.request(request)[0]
     assert entry["arrived_us"] == entry["at_us"]
     assert before + 1 == oddities(watched)
@@ -196,7 +196,7 @@ def test_a_heartbeat_of_an_impossible_time_is_kept_where_it_arrived(
 ) -> None:
     """It is a sign of life all the same, and counted as an oddity."""
     task, before = named("task"), oddities(watched)
-    assert 200 == watched.beat({"task_id": task, "ts": ts}).status
+    assert watched.beat({"task_id": task, "ts": ts}).status == 200
     placed(watched, task)
     assert before + 1 == oddities(watched)
 
@@ -231,10 +231,10 @@ def test_impossible_times_prove_nothing(run: Callable[..., Running]) -> None:
                     **more,
                 }
                 at = nanos if number == odd else time.time_ns()
-                assert 200 == sidecar.otlp("logs", logs([log(said, time_unix_nano=at)])).status
+                assert sidecar.otlp("logs", logs([log(said, time_unix_nano=at)])).status == 200
     # What really is a zombie is found: so everything before it has been judged.
     scheduler.loses("lost")
-    assert ["lost"] == [one["task"] for one in sidecar.findings()]
+    assert [one["task"] for one in sidecar.findings()] == ["lost"]
 
 
 ENDED_BEFORE: Final = {
@@ -270,7 +270,7 @@ def test_a_commit_is_not_late_by_a_time_that_cannot_be(
         start_time_unix_nano=now + start if start < 0 else start,
         end_time_unix_nano=now + end if end < 0 else end,
     )
-    assert 200 == sidecar.otlp("traces", spans([called, served])).status
+    assert sidecar.otlp("traces", spans([called, served])).status == 200
     # What really is a zombie is found: so everything before it has been judged.
     Scheduler(sidecar).loses("lost")
-    assert ["zombie_task"] == [one["detector"] for one in sidecar.findings()]
+    assert [one["detector"] for one in sidecar.findings()] == ["zombie_task"]

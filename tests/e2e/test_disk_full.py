@@ -55,14 +55,14 @@ class Sender:
 
 def comes_again(answer: Answer) -> None:
     """Assert that the sender of a request was told to come again, as an SDK understands it."""
-    assert (503, "application/x-protobuf") == (answer.status, answer.headers["content-type"])
+    assert (answer.status, answer.headers["content-type"]) == (503, "application/x-protobuf")
     assert answer.headers["retry-after"] in {"1", "2"}
-    assert UNAVAILABLE == Status.FromString(answer.body).code
+    assert Status.FromString(answer.body).code == UNAVAILABLE
 
 
 def is_all_there(sidecar: Running, *expected: str) -> None:
     """Assert that the sidecar, once it has stopped, holds just the tasks *expected*, each once."""
-    assert 0 == sidecar.stop(), sidecar.log
+    assert sidecar.stop() == 0, sidecar.log
     found = Counter(task for (task,) in stored(sidecar.data, "task"))
     wanted = Counter(expected)
     assert (Counter(), Counter()) == (wanted - found, found - wanted)
@@ -90,10 +90,10 @@ def test_a_full_journal_tells_senders_to_come_again(run: Callable[..., Running])
         Status.FromString(answer.body).message
     )
     beat = sidecar.beat({"task_id": "t"})
-    assert (503, "1") == (beat.status, beat.headers["retry-after"])
-    assert 2 == sidecar.metric("zombiewatch_refused_full_total")
-    assert 1 == sidecar.metric("zombiewatch_otlp_requests_total", code="503")
-    assert 200 == sidecar.get("/healthz").status
+    assert (beat.status, beat.headers["retry-after"]) == (503, "1")
+    assert sidecar.metric("zombiewatch_refused_full_total") == 2
+    assert sidecar.metric("zombiewatch_otlp_requests_total", code="503") == 1
+    assert sidecar.get("/healthz").status == 200
 
 
 @pytest.mark.slow
@@ -117,7 +117,7 @@ def test_followed_files_wait_for_a_full_journal(
     sender = Sender(sidecar)
     comes_again(sender.until_full())
     lines = write(path, [f"line-{number}" for number in range(10_000)])
-    eventually(1, lambda: len(sidecar.task(lines[-1])), within_s=60)
+    sidecar.hears(lines[-1], within_s=60)
     is_all_there(sidecar, *sender.taken, *lines)
 
 
@@ -134,7 +134,7 @@ def test_a_restart_with_a_full_journal_loses_nothing(
     lines = write(path, [f"line-{number}" for number in range(1000)])
     getattr(sidecar, end)()
     sidecar.start()
-    eventually(1, lambda: len(sidecar.task(lines[-1])), within_s=60)
+    sidecar.hears(lines[-1], within_s=60)
     eventually(200, lambda: sender.send().status)
     is_all_there(sidecar, *sender.taken, *lines)
 
@@ -156,7 +156,7 @@ class Disk:
                     while True:
                         file.write(b"x" * size)
                 except OSError as error:
-                    assert errno.ENOSPC == error.errno
+                    assert error.errno == errno.ENOSPC
 
     def free(self) -> None:
         self._filler.unlink()
@@ -196,19 +196,19 @@ def test_a_full_disk_loses_nothing_that_was_taken(
     sender = Sender(sidecar)
     early = write(path, [f"early-{number}" for number in range(100)])
     for _ in range(10):
-        assert 200 == sender.send().status
-    eventually(1, lambda: len(sidecar.task(early[-1])))
+        assert sender.send().status == 200
+    sidecar.hears(early[-1])
     disk.fill()
     comes_again(sender.until_full())
     late = write(path, [f"late-{number}" for number in range(1000)])
     beat = sidecar.beat({"task_id": "never"})
-    assert (503, "1") == (beat.status, beat.headers["retry-after"])
-    assert 200 == sidecar.get("/healthz").status
+    assert (beat.status, beat.headers["retry-after"]) == (503, "1")
+    assert sidecar.get("/healthz").status == 200
     assert sidecar.metric("zombiewatch_refused_full_total") > 0
-    assert [] == sidecar.task(late[-1])
+    assert sidecar.task(late[-1]) == []
     disk.free()
     eventually(200, lambda: sender.send().status)
-    eventually(1, lambda: len(sidecar.task(late[-1])))
+    sidecar.hears(late[-1])
     is_all_there(sidecar, *sender.taken, *early, *late)
 
 
@@ -220,12 +220,12 @@ def test_a_checkpoint_that_does_not_fit_is_made_later(
     sidecar = run(on(disk))
     sender = Sender(sidecar)
     for _ in range(10):
-        assert 200 == sender.send().status
+        assert sender.send().status == 200
     disk.fill()
     name = "zombiewatch_checkpoint_errors_total"
     eventually(True, lambda: sidecar.metric(name) > 0)
     made = sidecar.metric("zombiewatch_checkpoints_total")
-    assert 1 == len(sidecar.task(sender.taken[-1]))
+    assert len(sidecar.task(sender.taken[-1])) == 1
     disk.free()
     eventually(True, lambda: sidecar.metric("zombiewatch_checkpoints_total") > made)
     is_all_there(sidecar, *sender.taken)
@@ -248,7 +248,7 @@ def test_an_end_on_a_full_disk_loses_nothing(
     assert time.monotonic() - begun < 10
     disk.free()
     sidecar.start()
-    eventually(1, lambda: len(sidecar.task(lines[-1])))
+    sidecar.hears(lines[-1])
     is_all_there(sidecar, *sender.taken, *lines)
 
 
@@ -273,6 +273,6 @@ def test_what_is_found_while_the_disk_is_full_is_kept(
     eventually(["lost"], confirmed)
     disk.free()
     eventually(True, lambda: sidecar.findings("open")[0]["id"] > 0)
-    assert 0 == sidecar.stop(), sidecar.log
+    assert sidecar.stop() == 0, sidecar.log
     sidecar.start()
-    assert ["lost"] == confirmed()
+    assert confirmed() == ["lost"]

@@ -6,7 +6,7 @@ import json
 import os
 import threading
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import pytest
 
@@ -59,8 +59,8 @@ def test_lines_between_json_are_in_their_place(run: Callable[..., Running], tmp_
     (tmp_path / "app.log").write_text("".join(f"{line}\n" for line in said))
     sidecar = run(following(tmp_path / "app.log"))
     eventually(5, sidecar.signals)
-    assert ["one", "two"] == [one["body"] for one in sidecar.task("t")]
-    assert ["one", "Traceback:", "  File", "Error: x", "two"] == bodies(sidecar)
+    assert [one["body"] for one in sidecar.task("t")] == ["one", "two"]
+    assert bodies(sidecar) == ["one", "Traceback:", "  File", "Error: x", "two"]
 
 
 def test_odd_json_does_not_harm_its_neighbours(run: Callable[..., Running], tmp_path: Path) -> None:
@@ -82,8 +82,8 @@ def test_odd_json_does_not_harm_its_neighbours(run: Callable[..., Running], tmp_
     sidecar = run(following(tmp_path / "app.log"))
     eventually(len(mixed), sidecar.signals)
     assert {"task.id": "twice", "b": "3"}.items() <= sidecar.task("twice")[0]["raw"].items()
-    assert 0 == sidecar.metric("zombiewatch_records_left_out_total")
-    assert 0 == sidecar.stop()
+    assert sidecar.metric("zombiewatch_records_left_out_total") == 0
+    assert sidecar.stop() == 0
     tasks = [task for (task,) in stored(sidecar.data, "task")]
     assert [f"sound-{number}" for number in range(len(odd) + 1)] == tasks[::2]
 
@@ -101,8 +101,8 @@ def test_a_binary_file_harms_nothing(
     (tmp_path / "b.log").write_text('{"task.id": "beside"}\n')
     sidecar = run(following(tmp_path / "*.log"))
     for task in ("after", "beside"):
-        eventually(1, lambda task=task: len(sidecar.task(task)))  # type: ignore[misc]
-    assert 0 == sidecar.metric("zombiewatch_records_left_out_total")
+        sidecar.hears(task)
+    assert sidecar.metric("zombiewatch_records_left_out_total") == 0
     lines = [line for line in junk.split(b"\n") if line.strip(b"\t\n\v\f\r ")]
     assert len(lines) + 2 == len(bodies(sidecar))
 
@@ -115,7 +115,7 @@ def test_a_line_without_end_neither_blocks_nor_fills_the_memory(
     path = tmp_path / "app.log"
     path.write_text('{"task.id": "before"}\n')
     sidecar = run(following(path))
-    eventually(1, lambda: len(sidecar.task("before")))
+    sidecar.hears("before")
     before = peak = sidecar.memory_bytes
     with path.open("ab") as file:
         for _ in range(300):
@@ -132,7 +132,7 @@ def test_a_line_without_end_neither_blocks_nor_fills_the_memory(
     eventually(1, found, within_s=120)
     assert peak - before < 100 * MIB
     eventually(3, sidecar.signals)
-    assert [0, MIB, 0] == [len(body) for body in bodies(sidecar)]
+    assert [len(body) for body in bodies(sidecar)] == [0, MIB, 0]
 
 
 def test_what_is_cut_short_is_said_so(run: Callable[..., Running], tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_what_is_cut_short_is_said_so(run: Callable[..., Running], tmp_path: Pat
     (tmp_path / "app.log").write_bytes(b"x" * (2 * MIB) + b"\nshort\n")
     sidecar = run(following(tmp_path / "app.log"))
     eventually(2, sidecar.signals)
-    assert 1 == sidecar.metric("zombiewatch_input_oddities_total", kind="lines_cut")
+    assert sidecar.metric("zombiewatch_input_oddities_total", kind="lines_cut") == 1
 
 
 def test_lines_take_service_and_side_from_their_file(
@@ -150,7 +150,7 @@ def test_lines_take_service_and_side_from_their_file(
     request = named("req")
     (tmp_path / "app.log").write_text(f"request_id={request} done\n")
     sidecar = run(following(tmp_path / "app.log", service="api", side="dispatcher"))
-    eventually(1, lambda: len(sidecar.request(request)))
+    sidecar.hears(request=request)
     entry = sidecar.request(request)[0]
     assert ("api", "dispatcher", str(tmp_path / "app.log")) == (
         entry["lane"],
@@ -166,11 +166,11 @@ def test_a_folder_may_appear_later(run: Callable[..., Running], tmp_path: Path) 
     """What is not there yet is no error: it is found when it comes."""
     folder = tmp_path / "later" / "deep"
     sidecar = run(following(folder / "*.log"))
-    assert 0 == sidecar.metric("zombiewatch_follow_files")
+    assert sidecar.metric("zombiewatch_follow_files") == 0
     folder.mkdir(parents=True)
     (folder / "app.log").write_text('{"task.id": "late"}\n')
-    eventually(1, lambda: len(sidecar.task("late")))
-    assert 1 == sidecar.metric("zombiewatch_follow_files")
+    sidecar.hears("late")
+    assert sidecar.metric("zombiewatch_follow_files") == 1
 
 
 def test_a_folder_that_goes_and_comes_back_is_followed_again(
@@ -182,10 +182,10 @@ def test_a_folder_that_goes_and_comes_back_is_followed_again(
     for number in range(3):
         folder.mkdir()
         (folder / "app.log").write_text(f'{{"task.id": "t-{number}"}}\n')
-        eventually(1, lambda number=number: len(sidecar.task(f"t-{number}")))  # type: ignore[misc]
+        sidecar.hears(f"t-{number}")
         (folder / "app.log").unlink()
         folder.rmdir()
-    assert 3 == len(bodies(sidecar))
+    assert len(bodies(sidecar)) == 3
 
 
 def test_a_line_counts_when_it_has_ended(run: Callable[..., Running], tmp_path: Path) -> None:
@@ -195,10 +195,10 @@ def test_a_line_counts_when_it_has_ended(run: Callable[..., Running], tmp_path: 
         file.write('{"task.id": "first"}\n{"task.id": "sec')
         file.flush()
         sidecar = run(following(path))
-        eventually(1, lambda: len(sidecar.task("first")))
+        sidecar.hears("first")
         file.write('ond"}\n')
-    eventually(1, lambda: len(sidecar.task("second")))
-    assert 2 == len(bodies(sidecar))
+    sidecar.hears("second")
+    assert len(bodies(sidecar)) == 2
 
 
 def test_two_patterns_that_match_one_file_are_told_apart(
@@ -213,14 +213,14 @@ def test_two_patterns_that_match_one_file_are_told_apart(
     path.write_text("one\ntwo\n")
     sidecar.start()
     eventually(2, sidecar.signals)
-    assert ["one", "one", "two", "two"] == bodies(sidecar)
+    assert bodies(sidecar) == ["one", "one", "two", "two"]
 
 
 def test_nothing_to_follow_is_nothing_to_complain_of(run: Callable[..., Running]) -> None:
     """A sidecar without followed files says only that it is ready."""
     sidecar = run()
-    assert 0 == sidecar.stop()
-    assert ["zombiewatch is ready."] == [line[:21] for line in sidecar.log.splitlines()]
+    assert sidecar.stop() == 0
+    assert [line[:21] for line in sidecar.log.splitlines()] == ["zombiewatch is ready."]
 
 
 # Restarts
@@ -239,7 +239,7 @@ class Writer:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
-    def __enter__(self) -> Writer:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -270,16 +270,14 @@ def test_each_line_is_there_once_whatever_happens(
     sidecar = run(settings)
     with Writer(tmp_path / "app.log", every=300) as writer:
         for _ in range(6):
-            begun = writer.written
-            eventually(True, lambda begun=begun: writer.written > begun + 700)  # type: ignore[misc]
+            writer.goes_on(700)
             getattr(sidecar, end)()
-            begun = writer.written
-            eventually(True, lambda begun=begun: writer.written > begun + 100)  # type: ignore[misc]
+            writer.goes_on(100)
             sidecar.start()
     last = f"n-{writer.written - 1}"
-    eventually(1, lambda: len(sidecar.task(last)))
+    sidecar.hears(last)
     eventually(0, lambda: sidecar.metric("zombiewatch_follow_behind_bytes"))
-    assert 0 == sidecar.stop(), sidecar.log
+    assert sidecar.stop() == 0, sidecar.log
     found = Counter(task for (task,) in stored(sidecar.data, "task"))
     expected = Counter(f"n-{number}" for number in range(writer.written))
     assert (Counter(), Counter()) == (expected - found, found - expected)
@@ -293,11 +291,10 @@ def test_lines_of_one_file_stay_in_order(run: Callable[..., Running], tmp_path: 
     sidecar = run(following(path))
     with Writer(path, every=10**9) as writer:
         for _ in range(3):
-            begun = writer.written
-            eventually(True, lambda begun=begun: writer.written > begun + 300)  # type: ignore[misc]
+            writer.goes_on(300)
             sidecar.kill()
             sidecar.start()
-    eventually(1, lambda: len(sidecar.task(f"n-{writer.written - 1}")))
-    assert 0 == sidecar.stop()
+    sidecar.hears(f"n-{writer.written - 1}")
+    assert sidecar.stop() == 0
     tasks = [task for (task,) in stored(sidecar.data, "task")]
     assert [f"n-{number}" for number in range(writer.written)] == tasks

@@ -68,7 +68,7 @@ def gives_up(sidecar: Running, request: str, service: str) -> None:
         )
         for who, event, after_s in story
     ]
-    assert 200 == sidecar.otlp("logs", logs(records)).status
+    assert sidecar.otlp("logs", logs(records)).status == 200
     eventually(1, lambda: len(given_up(sidecar, request)))
 
 
@@ -87,23 +87,21 @@ def test_prometheus_finds_nothing_to_complain_of(lived: Running) -> None:
     done = subprocess.run(
         [promtool, "check", "metrics"], input=text, capture_output=True, check=False
     )
-    assert (0, "", "") == (done.returncode, done.stdout.decode(), done.stderr.decode())
+    assert (done.returncode, done.stdout.decode(), done.stderr.decode()) == (0, "", "")
 
 
 @pytest.mark.parametrize(
     ("accept", "said"),
     [("", TEXT), (TEXT, TEXT), ("*/*", TEXT), (f"{OPENMETRICS},*/*;q=0.1", OPENMETRICS)],
 )
-def test_metrics_come_in_the_form_that_is_asked_for(
-    lived: Running, accept: str, said: str
-) -> None:
+def test_metrics_come_in_the_form_that_is_asked_for(lived: Running, accept: str, said: str) -> None:
     """Classic text where nothing is said; OpenMetrics to those who take it. Both say the same."""
     answer = lived.get("/metrics", {"Accept": accept})
     assert said == answer.headers["content-type"].replace(" ", "").partition(";charset")[0]
     parse = parse_openmetrics if said == OPENMETRICS else parse_text
     families = {family.name: family for family in parse(answer.body.decode())}
     samples = families["zombiewatch_signals"].samples
-    assert 3 == sum(one.value for one in samples if one.labels.get("way") == "file")
+    assert sum(one.value for one in samples if one.labels.get("way") == "file") == 3
 
 
 def test_prometheus_own_way_of_asking_is_understood(lived: Running) -> None:
@@ -114,16 +112,16 @@ def test_prometheus_own_way_of_asking_is_understood(lived: Running) -> None:
         "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
     )
     answer = lived.get("/metrics", {"Accept": accept, "Accept-Encoding": "gzip"})
-    assert 200 == answer.status
+    assert answer.status == 200
     assert answer.headers["content-type"].startswith("application/openmetrics-text")
-    assert [] != list(parse_openmetrics(answer.body.decode()))
+    assert list(parse_openmetrics(answer.body.decode())) != []
 
 
 def test_every_metric_is_ours_and_explained(lived: Running) -> None:
     """Each begins with our name, has a unit or `_total` where it should, and a sentence of help."""
     families = list(parse_text(lived.get("/metrics").body.decode()))
-    assert [] == [one.name for one in families if not one.name.startswith("zombiewatch_")]
-    assert [] == [one.name for one in families if not re.fullmatch(r"[A-Z].*\.", one.documentation)]
+    assert [one.name for one in families if not one.name.startswith("zombiewatch_")] == []
+    assert [one.name for one in families if not re.fullmatch(r"[A-Z].*\.", one.documentation)] == []
     names = [one.name for one in families]
     assert len(set(names)) == len(names)
 
@@ -134,11 +132,11 @@ def test_too_many_values_of_a_label_become_one(lived: Running) -> None:
     samples = [one for family in families for one in family.samples]
     for label in ("service", "queue"):
         values = {one.labels[label] for one in samples if label in one.labels}
-        assert 4 == len(values), values
+        assert len(values) == 4, values
         assert "__other__" in values
     zombies = lived.findings("open", detector="zombie_task")
-    assert 4 == len(zombies)
-    assert 4 == lived.metric("zombiewatch_findings", detector="zombie_task")
+    assert len(zombies) == 4
+    assert lived.metric("zombiewatch_findings", detector="zombie_task") == 4
 
 
 def test_a_gauge_falls_to_zero_instead_of_vanishing(lived: Running) -> None:
@@ -151,17 +149,17 @@ def test_a_gauge_falls_to_zero_instead_of_vanishing(lived: Running) -> None:
         for one in family.samples
         if one.name == "zombiewatch_findings" and labels.items() <= one.labels.items()
     ]
-    assert [0] == values
+    assert values == [0]
 
 
 def test_what_was_concluded_is_counted(lived: Running) -> None:
     """Confirmations and ends are counters, with the delay of each detection."""
     name = "zombiewatch_verdicts_total"
     zombies = {"detector": "zombie_task"}
-    assert 6 == lived.metric(name, verdict="confirmed", **zombies)
+    assert lived.metric(name, verdict="confirmed", **zombies) == 6
     ended = lived.metric(name, verdict="resolved", **zombies)
-    assert 2 == ended + lived.metric(name, verdict="retracted", **zombies)
-    assert 6 == lived.metric("zombiewatch_detection_delay_seconds_count", **zombies)
+    assert ended + lived.metric(name, verdict="retracted", **zombies) == 2
+    assert lived.metric("zombiewatch_detection_delay_seconds_count", **zombies) == 6
 
 
 def test_what_came_in_is_counted_by_its_way(lived: Running) -> None:
@@ -172,10 +170,10 @@ def test_what_came_in_is_counted_by_its_way(lived: Running) -> None:
         for one in family.samples
         if one.name == "zombiewatch_signals_total"
     }
-    assert [1, 1] == [
+    assert [
         lived.metric("zombiewatch_otlp_requests_total", code=code) for code in ("400", "415")
-    ]
-    assert 1 == lived.metric("zombiewatch_input_oddities_total", kind="lines_not_json")
+    ] == [1, 1]
+    assert lived.metric("zombiewatch_input_oddities_total", kind="lines_not_json") == 1
 
 
 # Health
@@ -183,22 +181,23 @@ def test_what_came_in_is_counted_by_its_way(lived: Running) -> None:
 
 def test_a_sidecar_says_that_it_lives_and_is_ready(lived: Running) -> None:
     """As plain text, for orchestrators."""
-    assert [(200, b"ok\n"), (200, b"ready\n")] == [
-        (answer.status, answer.body) for answer in map(lived.get, ("/healthz", "/readyz"))
+    assert [(answer.status, answer.body) for answer in map(lived.get, ("/healthz", "/readyz"))] == [
+        (200, b"ok\n"),
+        (200, b"ready\n"),
     ]
-    assert 1 == lived.metric("zombiewatch_ready")
+    assert lived.metric("zombiewatch_ready") == 1
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/static/nothing.js", "/static/..%2fpage.py"])
 def test_what_is_not_there_is_404(lived: Running, path: str) -> None:
     """Also what is there, but not to be had."""
-    assert 404 == lived.get(path).status
+    assert lived.get(path).status == 404
 
 
 def test_what_the_api_has_not_is_404_in_json(lived: Running) -> None:
     """Programs are told in their own form."""
     answer = lived.get("/api/v1/nothing")
-    assert (404, ["error"]) == (answer.status, list(answer.json()))
+    assert (answer.status, list(answer.json())) == (404, ["error"])
 
 
 @pytest.mark.parametrize(
@@ -208,13 +207,13 @@ def test_a_browser_is_told_to_run_nothing_of_others(lived: Running, path: str) -
     """Whatever the answer, an error page too."""
     headers = lived.get(path).headers
     assert "default-src 'none'" in headers.get("content-security-policy", "")
-    assert "nosniff" == headers.get("x-content-type-options")
+    assert headers.get("x-content-type-options") == "nosniff"
 
 
 def test_nothing_is_changed_by_asking(lived: Running) -> None:
     """There is no way to delete or to put anything."""
     for method in ("POST", "PUT", "DELETE"):
-        assert 405 == call(method, f"{lived.url()}/api/v1/findings").status
+        assert call(method, f"{lived.url()}/api/v1/findings").status == 405
 
 
 # Findings
@@ -239,7 +238,7 @@ def test_nothing_is_changed_by_asking(lived: Running) -> None:
 def test_a_wrong_filter_is_refused(lived: Running, query: dict[str, str], told: str) -> None:
     """An answer to another question than was asked would be believed."""
     answer = lived.get("/api/v1/findings", **query)
-    assert 400 == answer.status
+    assert answer.status == 400
     assert answer.error.startswith(told)
 
 
@@ -252,8 +251,8 @@ def test_filters_leave_only_what_they_say(lived: Running) -> None:
             assert wanted == [one["id"] for one in lived.findings("all", **{name: value})]
     all_four = {"detector": "zombie_task", "service": "api-1", "severity": "warning"}
     found = lived.findings("open", **all_four, verdict="confirmed")
-    assert ["lost-1"] == [one["task"] for one in found]
-    assert [] == lived.findings("closed", **all_four)
+    assert [one["task"] for one in found] == ["lost-1"]
+    assert lived.findings("closed", **all_four) == []
 
 
 def test_states_part_what_is_open_from_what_has_ended(lived: Running) -> None:
@@ -261,7 +260,7 @@ def test_states_part_what_is_open_from_what_has_ended(lived: Running) -> None:
     opened, closed = lived.findings("open"), lived.findings("closed")
     assert {None} == {one["ended_at"] for one in opened}
     assert None not in {one["ended_at"] for one in closed}
-    assert ["lost-0", "lost-4"] == [one["task"] for one in closed]
+    assert [one["task"] for one in closed] == ["lost-0", "lost-4"]
     key = "id"
     assert sorted(one[key] for one in [*opened, *closed]) == sorted(
         one[key] for one in lived.findings("all")
@@ -282,12 +281,16 @@ def test_a_finding_has_the_same_keys_always(lived: Running) -> None:
         "suspected_at", "confirmed_at", "ended_at", "evidence",
     ]  # fmt: skip
     answer = lived.get("/api/v1/findings", state="all").json()
-    assert ["now", "findings", "totals"] == list(answer)
+    assert list(answer) == ["now", "findings", "totals"]
     for one in answer["findings"]:
         assert expected == list(one)
         for name in ("since", "suspected_at", "confirmed_at", "ended_at"):
-            assert one[name] is None or re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", one[name])
-        assert {str, int, float, bool, type(None)} >= {type(value) for value in one["evidence"].values()}
+            assert one[name] is None or re.fullmatch(
+                r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z", one[name]
+            )
+        assert {str, int, float, bool, type(None)} >= {
+            type(value) for value in one["evidence"].values()
+        }
 
 
 def test_findings_come_in_one_order(lived: Running) -> None:
@@ -313,7 +316,7 @@ def test_no_half_made_finding_is_ever_shown(run: Callable[..., Running]) -> None
             gives_up(sidecar, f"late-{number}", service="api")
         done.set()
     asked.result()
-    assert [] == [one for one in seen if not one["id"] or not one["subject"] or not one["fix"]]
+    assert [one for one in seen if not one["id"] or not one["subject"] or not one["fix"]] == []
 
 
 def test_one_task_that_is_taken_up_late_ends_no_finding_of_another(
@@ -327,7 +330,7 @@ def test_one_task_that_is_taken_up_late_ends_no_finding_of_another(
     ended = lambda: [one["task"] for one in sidecar.findings("closed")]  # noqa: E731
     eventually(["late"], ended)
     scheduler.loses("lost, too")
-    assert ["late"] == ended()
+    assert ended() == ["late"]
 
 
 # Sources and timelines
@@ -347,14 +350,14 @@ def test_sources_say_what_is_heard_and_which_files_are_read(lived: Running) -> N
 def test_a_timeline_of_nothing_is_empty(lived: Running, kind: str) -> None:
     """Nobody has heard of it: that is an answer, not an error."""
     answer = lived.get(f"/api/v1/{kind}/unheard-of")
-    assert (200, False, []) == (answer.status, answer.json()["found"], answer.json()["entries"])
+    assert (answer.status, answer.json()["found"], answer.json()["entries"]) == (200, False, [])
 
 
 def test_a_timeline_bears_its_findings(lived: Running) -> None:
     """What was found of a task stands in its timeline, and where the stories part."""
     answer = lived.get("/api/v1/tasks/lost-1").json()
-    assert ["zombie_task"] == [one["detector"] for one in answer["findings"]]
-    assert ["zombie_task"] == [one["finding"] for one in answer["parts"]]
+    assert [one["detector"] for one in answer["findings"]] == ["zombie_task"]
+    assert [one["finding"] for one in answer["parts"]] == ["zombie_task"]
     assert json.loads(json.dumps(answer)) == answer
 
 
@@ -377,20 +380,20 @@ def test_nothing_is_told_without_the_token(guarded: Running, sent: str | None) -
     """With a token set, whoever does not send it is answered 401, on both ports."""
     headers = {"Authorization": sent} if sent else {}
     protobuf = {"Content-Type": "application/x-protobuf"}
-    assert [401, 401, 401, 401] == [
+    assert [
         guarded.get("/api/v1/findings", headers).status,
         guarded.get("/metrics", headers).status,
         call("POST", f"{guarded.url()}/api/v1/heartbeat", b'{"task_id": "t"}', headers).status,
         call("POST", f"{guarded.url('otlp')}/v1/logs", b"", {**protobuf, **headers}).status,
-    ]
+    ] == [401, 401, 401, 401]
 
 
 def test_all_is_told_with_the_token(guarded: Running) -> None:
     """As `Authorization: Bearer …`."""
     headers = {"Authorization": f"Bearer {TOKEN}"}
     protobuf = {"Content-Type": "application/x-protobuf"}
-    assert [200, 200, 200] == [
+    assert [
         guarded.get("/api/v1/findings", headers).status,
         guarded.get("/metrics", headers).status,
         call("POST", f"{guarded.url('otlp')}/v1/logs", b"", {**protobuf, **headers}).status,
-    ]
+    ] == [200, 200, 200]

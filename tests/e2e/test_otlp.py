@@ -74,7 +74,7 @@ def export(kind: str, said: dict[str, object], **resource: object) -> bytes:
 
 def the_request(sidecar: Running, identifier: str) -> dict[str, Any]:
     """Return the one entry of a request's timeline, once it is there."""
-    eventually(1, lambda: len(sidecar.request(identifier)))
+    sidecar.hears(request=identifier)
     return sidecar.request(identifier)[0]
 
 
@@ -91,11 +91,11 @@ def test_every_attribute_of_an_export_is_in_the_timeline(
     body = export(kind, {**SAID, "X-Request-Id": [request]}, service__name="svc", zone="z1")
     body = gzip.compress(body) if encoding == "gzip" else body
     answer = shared.otlp(kind, body, Content_Encoding=encoding)
-    assert (200, "application/x-protobuf", b"") == (
+    assert (
         answer.status,
         answer.headers["content-type"],
         answer.body,
-    )
+    ) == (200, "application/x-protobuf", b"")
     own = {"X-Request-Id": request, "service.name": "svc", "zone": "z1"}
     assert {**KEPT, **own} == the_request(shared, request)["raw"]
 
@@ -166,7 +166,7 @@ def test_a_body_that_is_a_map_is_kept_as_json(shared: Running) -> None:
     request = named("req")
     shared.otlp("logs", logs([log({"request.id": request}, {"user": 7, "path": "/x"})]))
     body = the_request(shared, request)["body"]
-    assert {"user": 7, "path": "/x"} == json.loads(body or "null")
+    assert json.loads(body or "null") == {"user": 7, "path": "/x"}
 
 
 # How a request is known
@@ -280,7 +280,7 @@ def test_what_the_sdk_logs_arrives(shared: Running, compression: Compression) ->
     bodies = ["step 0", "step 1", "step 2"]
     eventually(bodies, lambda: [one["body"] for one in shared.request(request)])
     last = shared.request(request)[-1]
-    assert (17, "started", "sdk/sdk-1") == (last["severity"], last["phase"], last["lane"])
+    assert (last["severity"], last["phase"], last["lane"]) == (17, "started", "sdk/sdk-1")
     own = {"number": "2", "ratio": "0.5", **SDK}
     assert {"X-Request-Id": request, **own} == last["raw"]
 
@@ -327,25 +327,25 @@ def test_what_cannot_be_taken_is_refused_alone(
     """A bad request is answered with a google.rpc.Status; what came before and after is kept."""
     before, after = named("req"), named("req")
     counted = shared.metric("zombiewatch_otlp_requests_total", code=str(status), signal="logs")
-    assert 200 == shared.otlp("logs", logs([log({"request.id": before})])).status
+    assert shared.otlp("logs", logs([log({"request.id": before})])).status == 200
     answer = shared.otlp("logs", body, **headers)
     assert (status, "application/x-protobuf") == (answer.status, answer.headers["content-type"])
     told = Status.FromString(answer.body)
     assert code == told.code
     assert told.message
     assert "retry-after" not in answer.headers
-    assert 200 == shared.otlp("logs", logs([log({"request.id": after})])).status
+    assert shared.otlp("logs", logs([log({"request.id": after})])).status == 200
     for request in (before, after):
         the_request(shared, request)
     assert counted + 1 == shared.metric(
         "zombiewatch_otlp_requests_total", code=str(status), signal="logs"
     )
-    assert [] == shared.task("never")
+    assert shared.task("never") == []
 
 
 def test_gzip_without_a_length_that_ends_too_early_is_refused(shared: Running) -> None:
     """What was cut before its first byte of content is not taken for an empty request."""
-    assert 400 == shared.otlp("logs", unfinished(SOUND), **GZIP).status
+    assert shared.otlp("logs", unfinished(SOUND), **GZIP).status == 400
 
 
 def test_what_is_too_large_is_told_with_its_limit(shared: Running) -> None:
@@ -364,11 +364,11 @@ def test_a_body_of_just_the_limit_is_taken(shared: Running) -> None:
     body = logs([log({"request.id": request}, filler, time_unix_nano=1)])
     body += b"\x92\x06" + struct.pack("B", SHARED_BODY_BYTES - len(body) - 3)
     body += bytes(SHARED_BODY_BYTES - len(body))
-    assert [SHARED_BODY_BYTES, 200, 200] == [
+    assert [
         len(body),
         shared.otlp("logs", body).status,
         shared.otlp("logs", gzip.compress(body), **GZIP).status,
-    ]
+    ] == [SHARED_BODY_BYTES, 200, 200]
     eventually(2, lambda: len(shared.request(request)))
 
 
@@ -380,7 +380,7 @@ def test_a_bomb_does_not_fill_the_memory(shared: Running) -> None:
         sent = pool.submit(shared.otlp, "logs", body, **GZIP)
         while not sent.done():
             peak = max(peak, shared.memory_bytes)
-    assert 413 == sent.result().status
+    assert sent.result().status == 413
     assert peak - before < 64 * MIB
     request = named("req")
     shared.otlp("logs", logs([log({"request.id": request})]))
@@ -394,15 +394,15 @@ def test_a_bomb_does_not_fill_the_memory(shared: Running) -> None:
 @pytest.mark.parametrize("encoding", ["identity", "gzip"])
 def test_an_empty_request_is_taken(shared: Running, kind: str, encoding: str) -> None:
     """An export of nothing is a success: SDKs send it."""
-    assert 200 == shared.otlp(kind, b"", Content_Encoding=encoding).status
+    assert shared.otlp(kind, b"", Content_Encoding=encoding).status == 200
 
 
 def test_an_export_of_a_resource_without_records_is_taken(shared: Running) -> None:
     """Where there is a resource and nothing of it, there is nothing to keep and no error."""
-    assert [200, 200] == [
+    assert [
         shared.otlp("logs", logs([], service__name="svc")).status,
         shared.otlp("traces", spans([], service__name="svc")).status,
-    ]
+    ] == [200, 200]
 
 
 def test_gzip_of_several_members_is_read_to_its_end(shared: Running) -> None:
@@ -410,7 +410,7 @@ def test_gzip_of_several_members_is_read_to_its_end(shared: Running) -> None:
     one, other = named("req"), named("req")
     members = [logs([log({"request.id": request})]) for request in (one, other)]
     body = b"".join(gzip.compress(member) for member in members)
-    assert 200 == shared.otlp("logs", body, **GZIP).status
+    assert shared.otlp("logs", body, **GZIP).status == 200
     for request in (one, other):
         the_request(shared, request)
 
@@ -419,7 +419,7 @@ def test_a_body_of_unknown_length_is_taken(shared: Running) -> None:
     """HTTP's chunked encoding will do: collectors that stream use it."""
     request = named("req")
     body = logs([log({"request.id": request})])
-    assert 200 == shared.otlp("logs", iter([body[:10], body[10:]])).status
+    assert shared.otlp("logs", iter([body[:10], body[10:]])).status == 200
     the_request(shared, request)
 
 
@@ -433,9 +433,9 @@ def test_a_sender_that_goes_away_in_the_middle_harms_nobody(shared: Running) -> 
     with socket.create_connection((to.hostname, to.port)) as half:
         half.sendall(head.encode() + SOUND[:50])
     request = named("req")
-    assert 200 == shared.otlp("logs", logs([log({"request.id": request})])).status
+    assert shared.otlp("logs", logs([log({"request.id": request})])).status == 200
     the_request(shared, request)
-    assert [] == shared.task("never")
+    assert shared.task("never") == []
 
 
 def test_many_senders_at_once_lose_nothing(shared: Running) -> None:

@@ -51,9 +51,9 @@ def test_a_clean_end_writes_down_all_that_was_taken(
     sidecar = run()
     tasks = [f"t-{i}" for i in range(5000)]
     assert {200} == {send(sidecar, *tasks[i : i + 100]) for i in range(0, 5000, 100)}
-    assert 200 == sidecar.beat({"task_id": "last"}).status
+    assert sidecar.beat({"task_id": "last"}).status == 200
     status, took_s = end(sidecar, number)
-    assert 0 == status, sidecar.log
+    assert status == 0, sidecar.log
     assert took_s < END_S
     assert Counter([*tasks, "last"]) == tasks_of(sidecar)
     assert not (sidecar.data / "address.json").exists()
@@ -74,7 +74,7 @@ def test_connections_that_are_held_open_do_not_delay_the_end(run: Callable[..., 
     finally:
         for one in held:
             one.close()
-    assert 0 == status, sidecar.log
+    assert status == 0, sidecar.log
     assert took_s < END_S
 
 
@@ -97,7 +97,7 @@ def test_senders_during_the_end_lose_nothing_that_was_taken(run: Callable[..., R
     sender = threading.Thread(target=sending)
     sender.start()
     eventually(True, lambda: len(taken) > 100)
-    assert 0 == end(sidecar, signal.SIGTERM)[0], sidecar.log
+    assert end(sidecar, signal.SIGTERM)[0] == 0, sidecar.log
     assert failed.wait(END_S)
     sender.join()
     assert Counter() == Counter(taken) - tasks_of(sidecar)
@@ -106,8 +106,8 @@ def test_senders_during_the_end_lose_nothing_that_was_taken(run: Callable[..., R
 def test_an_end_before_anything_came_is_clean(run: Callable[..., Running]) -> None:
     """Nothing is written for nothing."""
     sidecar = run()
-    assert 0 == end(sidecar, signal.SIGTERM)[0]
-    assert [] == stored(sidecar.data, "task")
+    assert end(sidecar, signal.SIGTERM)[0] == 0
+    assert stored(sidecar.data, "task") == []
 
 
 # New beginnings
@@ -123,11 +123,11 @@ def test_a_second_start_is_quick_and_knows_what_the_first_found(
     scheduler.settles("settled")
     eventually(2, lambda: len([one for one in sidecar.findings() if one["confirmed_at"]]))
     findings, story = known(sidecar), sidecar.task("settled")
-    assert 0 == end(sidecar, signal.SIGTERM)[0], sidecar.log
+    assert end(sidecar, signal.SIGTERM)[0] == 0, sidecar.log
     begun = time.monotonic()
     sidecar.start()
     assert time.monotonic() - begun < READY_S
-    assert 200 == sidecar.get("/readyz").status
+    assert sidecar.get("/readyz").status == 200
     assert findings == known(sidecar)
     assert story == sidecar.task("settled")
     # and they are still what they were when the detectors have run again
@@ -163,13 +163,13 @@ def test_many_restarts_change_nothing(run: Callable[..., Running]) -> None:
     tasks = []
     for number in range(6):
         tasks += [f"t-{number}-{i}" for i in range(50)]
-        assert 200 == send(sidecar, *tasks[-50:])
+        assert send(sidecar, *tasks[-50:]) == 200
         if number % 2:
             sidecar.kill()
         else:
-            assert 0 == sidecar.stop(), sidecar.log
+            assert sidecar.stop() == 0, sidecar.log
         sidecar.start()
-    assert 0 == sidecar.stop()
+    assert sidecar.stop() == 0
     assert Counter(tasks) == tasks_of(sidecar)
 
 
@@ -179,12 +179,12 @@ def test_many_restarts_change_nothing(run: Callable[..., Running]) -> None:
 def test_what_was_taken_survives_a_kill(run: Callable[..., Running]) -> None:
     """A kill right after the answer loses nothing: the answer was a promise."""
     sidecar = run()
-    assert 200 == send(sidecar, "logged")
-    assert 200 == sidecar.beat({"task_id": "beating"}).status
+    assert send(sidecar, "logged") == 200
+    assert sidecar.beat({"task_id": "beating"}).status == 200
     sidecar.kill()
     sidecar.start()
     for task in ("logged", "beating"):
-        assert 1 == len(sidecar.task(task))
+        assert len(sidecar.task(task)) == 1
 
 
 def test_findings_survive_a_kill(run: Callable[..., Running]) -> None:
@@ -226,7 +226,7 @@ def test_kills_in_the_middle_of_sending_lose_nothing_that_was_taken(
         killed.set()
         sender.join()
         sidecar.start()
-    assert 0 == sidecar.stop(), sidecar.log
+    assert sidecar.stop() == 0, sidecar.log
     found = tasks_of(sidecar)
     assert Counter() == Counter(taken) - found
     assert Counter() == found - Counter([*taken, *unsure])
@@ -238,20 +238,20 @@ def test_a_kill_leaves_no_address_that_is_believed(run: Callable[..., Running]) 
     sidecar.kill()
     assert (sidecar.data / "address.json").exists()
     sidecar.start()
-    assert 200 == sidecar.get("/readyz").status
+    assert sidecar.get("/readyz").status == 200
 
 
 def test_a_journal_that_is_gone_takes_nothing_else_with_it(run: Callable[..., Running]) -> None:
     """Somebody deleted it: what was written down before is there, and what comes now stays."""
     sidecar = run()
-    assert 200 == send(sidecar, "before-1", "before-2")
-    assert 200 == send(sidecar, "before-3")
-    assert 0 == sidecar.stop(), sidecar.log
+    assert send(sidecar, "before-1", "before-2") == 200
+    assert send(sidecar, "before-3") == 200
+    assert sidecar.stop() == 0, sidecar.log
     for path in sidecar.data.glob("journal.sqlite*"):
         path.unlink()
     for number in range(3):
         sidecar.start()
-        assert 200 == send(sidecar, f"after-{number}")
-        assert 0 == sidecar.stop(), sidecar.log
+        assert send(sidecar, f"after-{number}") == 200
+        assert sidecar.stop() == 0, sidecar.log
     expected = ["before-1", "before-2", "before-3", "after-0", "after-1", "after-2"]
     assert Counter(expected) == tasks_of(sidecar)

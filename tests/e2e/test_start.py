@@ -24,9 +24,9 @@ def refusal(data: Path, *words: str) -> str:
     free = ("--set", "http.port=0", "--set", "otlp.port=0", "--data-dir", str(data))
     done = zombiewatch("run", *free, *words)
     assert done.returncode not in {0, -9}, done
-    assert "" == done.stdout
+    assert done.stdout == ""
     said = done.stderr.splitlines()
-    assert ["zombiewatch: "] == [line[:13] for line in said], done.stderr[-2000:]
+    assert [line[:13] for line in said] == ["zombiewatch: "], done.stderr[-2000:]
     return said[0].removeprefix("zombiewatch: ")
 
 
@@ -89,9 +89,7 @@ def test_a_wrong_value_is_refused_with_what_it_must_be(
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     """A configuration that was asked for and is not there is no reason to take the defaults."""
     path = tmp_path / "none.yaml"
-    assert f"{path}: there is no such file" in refusal(
-        tmp_path / "data", "--config", str(path)
-    )
+    assert f"{path}: there is no such file" in refusal(tmp_path / "data", "--config", str(path))
 
 
 # Presets and rules
@@ -184,7 +182,7 @@ def test_a_start_that_failed_harms_no_later_one(
     sidecar = run(start=False)
     refusal(sidecar.data, "--set", f"otlp.port={taken}")
     sidecar.start()
-    assert 200 == sidecar.get("/readyz").status
+    assert sidecar.get("/readyz").status == 200
 
 
 # The data folder
@@ -199,8 +197,8 @@ def test_a_folder_of_a_newer_version_is_left_alone(tmp_path: Path) -> None:
     (data / "format.json").write_text(json.dumps({"format": 99}))
     said = refusal(data)
     assert f"{data} was written by a newer zombiewatch (format 99; this one reads up to" in said
-    assert {"format": 99} == json.loads((data / "format.json").read_text())
-    assert ["format.json", "lock"] == sorted(path.name for path in data.iterdir())
+    assert json.loads((data / "format.json").read_text()) == {"format": 99}
+    assert sorted(path.name for path in data.iterdir()) == ["format.json", "lock"]
 
 
 def test_a_journal_of_a_newer_version_is_left_alone(run: Callable[..., Running]) -> None:
@@ -218,7 +216,7 @@ def test_one_folder_is_one_sidecars(run: Callable[..., Running]) -> None:
     said = refusal(sidecar.data)
     assert f"{sidecar.data} is in use by another zombiewatch; stop that one" in said
     assert sidecar.url() == json.loads((sidecar.data / "address.json").read_text())["http"]
-    assert 200 == call("GET", f"{sidecar.url()}/readyz").status
+    assert call("GET", f"{sidecar.url()}/readyz").status == 200
 
 
 @pytest.mark.parametrize(
@@ -228,7 +226,7 @@ def test_something_in_the_way_is_named(tmp_path: Path, name: str) -> None:
     """A file where a folder has to be, or the other way round, is one line, not a traceback."""
     data = tmp_path / "data"
     in_the_way = data / name
-    if name == "." or "." not in name and name != "lock":
+    if name == "." or ("." not in name and name != "lock"):
         in_the_way.parent.mkdir(exist_ok=True)
         in_the_way.write_text("in the way")
     else:
@@ -243,13 +241,13 @@ def test_a_database_that_is_damaged_is_set_aside(run: Callable[..., Running], na
     sidecar.data.mkdir()
     (sidecar.data / name).write_bytes(RUBBISH)
     sidecar.start()
-    assert 1 == sidecar.metric("zombiewatch_damaged_total")
-    assert [RUBBISH] == [path.read_bytes() for path in (sidecar.data / "damaged").iterdir()]
-    assert 200 == sidecar.beat({"task_id": "t"}).status
+    assert sidecar.metric("zombiewatch_damaged_total") == 1
+    assert [path.read_bytes() for path in (sidecar.data / "damaged").iterdir()] == [RUBBISH]
+    assert sidecar.beat({"task_id": "t"}).status == 200
 
 
 def test_what_is_wrong_is_said_at_once_and_all_of_it(tmp_path: Path) -> None:
     """Three mistakes are three lines of one message, not three attempts."""
     wrong: list[Any] = ["--set", "htp.port=1", "--set", "namespace=a b", "--set", "labels_max=0"]
     done = zombiewatch("run", "--data-dir", str(tmp_path / "data"), *wrong)
-    assert (2, 4) == (done.returncode, len(done.stderr.splitlines())), done.stderr
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 4), done.stderr
