@@ -31,7 +31,9 @@ Row: TypeAlias = "Sequence[str]"
 
 def text(said: dict[str, Any]) -> str:
     """Return all results as tables for a terminal."""
-    return "\n".join(_blocks(said, _plain))
+    about = _about(said)
+    head = f"{about['began']}, {about['mode']}: {about['took']} s, others took {about['others']}"
+    return "\n".join([f"{head} of the machine\n", *_blocks(said, _plain)])
 
 
 def page(said: dict[str, Any]) -> str:

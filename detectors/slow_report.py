@@ -4,9 +4,10 @@
 At a flat number of finished runs (of report calls, where runs are not seen: retries are not
 counted as load, they follow from slowness), the time that the callee takes for one has been
 rising: nearly every bin of the window's last third lies above nearly every bin of its first
-(`certainty` is the share of such pairs), which a few slow calls cannot bring about. Its 95th
-percentile, or the median where something else keeps the 95th high all along, has doubled
-since the window began, or has passed half of the caller's limit.
+(`certainty` is the share of such pairs), which a few slow calls cannot bring about. Either
+even the fastest quarter of calls takes twice as long as when the window began; or, with
+`pairs_min` pairs of bins to tell by, the 95th percentile has doubled or has risen past half
+of the caller's limit.
 
 ## Impact
 When it crosses the limit, every report will be given up by its caller: finished work will
@@ -68,6 +69,7 @@ DETECTOR = Detector(
         "samples_min": 40.0,
         "bins_min": 7.0,
         "certainty": 0.9,
+        "pairs_min": 25.0,
         "growth": 2.0,
         "load_growth": 1.3,
         "floor_s": 0.05,
@@ -87,7 +89,7 @@ WITH spread AS (
   FROM spread
 ), bins AS (
   SELECT namespace, service, x, max(total) AS n,
-    power(2.0, (min(CASE WHEN below >= 0.5 * total THEN bucket END) + 0.5) / 8.0) / 1e6 AS p50_s,
+    power(2.0, (min(CASE WHEN below >= 0.25 * total THEN bucket END) + 0.5) / 8.0) / 1e6 AS p25_s,
     power(2.0, (min(CASE WHEN below >= 0.95 * total THEN bucket END) + 0.5) / 8.0) / 1e6 AS p95_s
   FROM summed GROUP BY namespace, service, x
 ), demand AS (
@@ -105,11 +107,12 @@ WITH spread AS (
     GROUP BY namespace, service) e ON e.namespace = b.namespace AND e.service = b.service
 ), slopes AS (
   SELECT p.namespace, p.service, quantile_cont((q.p95_s - p.p95_s) / (q.x - p.x), 0.5) AS slope,
-    quantile_cont((q.p50_s - p.p50_s) / (q.x - p.x), 0.5) AS slope50,
+    quantile_cont((q.p25_s - p.p25_s) / (q.x - p.x), 0.5) AS slope25,
     avg(CASE WHEN p.early AND q.late THEN CASE WHEN q.p95_s > p.p95_s THEN 1.0 ELSE 0.0 END END)
       AS above,
-    avg(CASE WHEN p.early AND q.late THEN CASE WHEN q.p50_s > p.p50_s THEN 1.0 ELSE 0.0 END END)
-      AS above50
+    avg(CASE WHEN p.early AND q.late THEN CASE WHEN q.p25_s > p.p25_s THEN 1.0 ELSE 0.0 END END)
+      AS above25,
+    sum(CASE WHEN p.early AND q.late THEN 1 ELSE 0 END) AS pairs
   FROM placed p JOIN placed q ON q.namespace = p.namespace AND q.service = p.service AND q.x > p.x
   GROUP BY p.namespace, p.service
 ), ends AS (
@@ -117,8 +120,8 @@ WITH spread AS (
     min(first_x) AS first_x,
     quantile_cont(CASE WHEN early THEN p95_s END, 0.5) AS before_s,
     quantile_cont(CASE WHEN late THEN p95_s END, 0.5) AS now_s,
-    quantile_cont(CASE WHEN early THEN p50_s END, 0.5) AS before50_s,
-    quantile_cont(CASE WHEN late THEN p50_s END, 0.5) AS now50_s,
+    quantile_cont(CASE WHEN early THEN p25_s END, 0.5) AS before25_s,
+    quantile_cont(CASE WHEN late THEN p25_s END, 0.5) AS now25_s,
     avg(CASE WHEN early THEN load END) AS load_before,
     avg(CASE WHEN late THEN load END) AS load_now
   FROM placed GROUP BY namespace, service
@@ -128,29 +131,27 @@ WITH spread AS (
 )
 SELECT a.namespace, a.service AS subject, a.name, a.service, a.queue,
   CAST(a.first_x * {bin_s} * 1e6 AS BIGINT) AS since_us,
-  a.before_s, a.now_s, a.before50_s, a.now50_s,
-  greatest(a.slope, a.slope50) * 60 / {bin_s} AS rise_s_per_min,
+  a.before_s, a.now_s, a.before25_s, a.now25_s,
+  greatest(a.slope, a.slope25) * 60 / {bin_s} AS rise_s_per_min,
   a.load_before, a.load_now, a.limit_s, a.n AS calls,
-  CASE WHEN a.limit_s > a.now_s AND greatest(a.slope, a.slope50) > 0
-    THEN (a.limit_s - a.now_s) / greatest(a.slope, a.slope50) * {bin_s} END AS crosses_in_s
+  CASE WHEN a.limit_s > a.now_s AND greatest(a.slope, a.slope25) > 0
+    THEN (a.limit_s - a.now_s) / greatest(a.slope, a.slope25) * {bin_s} END AS crosses_in_s
 FROM (
-  SELECT e.*, s.slope, s.slope50, s.above, s.above50, l.limit_s, CAST(NULL AS VARCHAR) AS name,
-    CAST(NULL AS VARCHAR) AS queue
+  SELECT e.*, s.slope, s.slope25, s.above, s.above25, s.pairs, l.limit_s,
+    CAST(NULL AS VARCHAR) AS name, CAST(NULL AS VARCHAR) AS queue
   FROM ends e
   JOIN slopes s ON s.namespace = e.namespace AND s.service = e.service
   LEFT JOIN limits l ON l.namespace = e.namespace
 ) a
-WHERE a.n >= {samples_min} AND a.bins >= {bins_min} AND a.slope50 >= 0 AND a.slope >= 0
+WHERE a.n >= {samples_min} AND a.bins >= {bins_min} AND a.slope25 >= 0 AND a.slope >= 0
   AND a.load_now <= a.load_before * {load_growth} AND a.now_s > {floor_s}
-  AND (a.above >= {certainty} AND a.now_s >= a.before_s * {growth}
-    OR a.above50 >= {certainty} AND a.now50_s > {floor_s} AND a.now50_s >= a.before50_s * {growth}
-    OR a.above >= {certainty} AND a.now_s >= a.limit_s / 2 AND a.slope * a.width >= a.limit_s / 5
-    OR a.above50 >= {certainty} AND a.now50_s >= a.limit_s / 2
-      AND a.slope50 * a.width >= a.limit_s / 5)
+  AND (a.above25 >= {certainty} AND a.now25_s > {floor_s} AND a.now25_s >= a.before25_s * {growth}
+    OR a.above >= {certainty} AND a.pairs >= {pairs_min} AND (a.now_s >= a.before_s * {growth}
+      OR a.now_s >= a.limit_s / 2 AND a.slope * a.width >= a.limit_s / 5))
 ORDER BY since_us, subject""",
-    fix="Look for what grows behind {service}'s report path (an index that is missing?): its median"
-    " went from {before50_s} s to {now50_s} s and its p95 from {before_s} s to {now_s} s at"
-    " constant load; callers give up at {limit_s} s.",
+    fix="Look for what grows behind {service}'s report path (an index that is missing?): even its"
+    " fastest quarter of calls went from {before25_s} s to {now25_s} s, and its p95 from"
+    " {before_s} s to {now_s} s, at constant load; callers give up at {limit_s} s.",
     cases=[
         Case(
             "five times as slow at flat load",
@@ -181,6 +182,17 @@ ORDER BY since_us, subject""",
             [],
         ),
         Case("too few to tell", _calls([0.2, 0.4, 0.6, 0.8, 1.0, 1.2], per_minute=1), []),
+        Case(
+            "half of the calls are held up by something now and then, the others are fast",
+            [
+                *_calls([0.1] * 12, per_minute=2),
+                *(
+                    {**one, "request_id": f"held-{one['request_id']}"}
+                    for one in _calls([0.1] * 8 + [0.9] * 4, per_minute=2)
+                ),
+            ],
+            [],
+        ),
         Case("single slow calls among fast ones", _calls([0.1, 0.1, 0.9, 0.1, 0.1, 0.9] * 2), []),
     ],
 )

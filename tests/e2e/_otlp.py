@@ -50,11 +50,12 @@ def log(said: Mapping[str, object], body: object = None, **more: Any) -> LogReco
 
 def logs(records: Sequence[LogRecord], **resource: object) -> bytes:
     """Return the export request of *records*; in names of *resource*, `__` stands for a dot."""
-    return ExportLogsServiceRequest(
+    request = ExportLogsServiceRequest(
         resource_logs=[
             ResourceLogs(resource=_resource(resource), scope_logs=[ScopeLogs(log_records=records)])
         ]
-    ).SerializeToString()
+    )
+    return bytes(request.SerializeToString())
 
 
 def span(name: str, said: Mapping[str, object], **more: Any) -> Span:
@@ -69,11 +70,12 @@ def span(name: str, said: Mapping[str, object], **more: Any) -> Span:
 
 def spans(records: Sequence[Span], **resource: object) -> bytes:
     """Return the export request of *records* (see `logs`)."""
-    return ExportTraceServiceRequest(
+    request = ExportTraceServiceRequest(
         resource_spans=[
             ResourceSpans(resource=_resource(resource), scope_spans=[ScopeSpans(spans=records)])
         ]
-    ).SerializeToString()
+    )
+    return bytes(request.SerializeToString())
 
 
 def _resource(said: Mapping[str, object]) -> Resource:

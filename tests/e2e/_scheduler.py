@@ -62,7 +62,8 @@ class Scheduler:
             zombies = self.sidecar.findings("open", detector="zombie_task")
             return sorted(one["task"] for one in zombies if one["task"] in tasks)
 
-        eventually([], still)
+        none: list[str] = []
+        eventually(none, still)
 
     def _say(
         self, side: str, service: str, event: str, task: str | None, more: dict[str, object]

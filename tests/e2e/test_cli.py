@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e._otlp import log, logs
 from tests.e2e._scheduler import QUICK, Scheduler
-from tests.e2e._sidecar import Running, eventually, named, zombiewatch
+from tests.e2e._sidecar import Running, named, zombiewatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -139,7 +139,7 @@ def test_findings_for_programs_are_json(found: Running) -> None:
     """Just what the API answers."""
     code, said, errors = at(found, "findings", "--json", "--state", "all")
     assert (code, errors) == (0, "")
-    answer = found.get("/api/v1/findings", state="all").json()
+    answer = found.get("/api/v1/findings", {"state": "all"}).json()
     told = json.loads(said)
     assert list(answer) == list(told)
     assert [one["key"] for one in answer["findings"]] == [one["key"] for one in told["findings"]]

@@ -208,7 +208,7 @@ def test_impossible_times_prove_nothing(run: Callable[..., Running]) -> None:
     """Whichever event of a sound story has whichever impossible time: no finding comes of it."""
     sidecar = run(QUICK)
     scheduler = Scheduler(sidecar)
-    story = [
+    story: list[tuple[str, str, dict[str, object]]] = [
         ("dispatcher", "task.enqueued", {}),
         ("dispatcher", "task.dispatched", {}),
         ("agent", "task.accepted", {}),
@@ -250,7 +250,7 @@ ENDED_BEFORE: Final = {
 def test_a_commit_is_not_late_by_a_time_that_cannot_be(
     run: Callable[..., Running], start: int, end: int
 ) -> None:
-    """Where a server's span has half a time, nobody can say that its caller had given up by then."""
+    """Where a server's span has half a time, nobody can say that its caller gave up before."""
     sidecar, now = run(QUICK), time.time_ns()
     common = {"X-Request-Id": named("req"), "call.purpose": "report", "host.name": "h1"}
     called = span(

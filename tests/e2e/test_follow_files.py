@@ -239,6 +239,11 @@ class Writer:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
 
+    def goes_on(self, lines: int) -> None:
+        """Wait until it has written so many more."""
+        until = self.written + lines
+        eventually(True, lambda: self.written > until)
+
     def __enter__(self) -> Self:
         self._thread.start()
         return self
@@ -265,7 +270,7 @@ class Writer:
 def test_each_line_is_there_once_whatever_happens(
     run: Callable[..., Running], tmp_path: Path, end: str
 ) -> None:
-    """Restarts in the middle of writing and rotating, by SIGTERM or SIGKILL, lose and repeat none."""
+    """Ends in the middle of writing and rotating, by SIGTERM or SIGKILL, lose and repeat none."""
     settings = {**following(tmp_path / "app.log*"), "follow_every_s": 0.01}
     sidecar = run(settings)
     with Writer(tmp_path / "app.log", every=300) as writer:
@@ -276,7 +281,7 @@ def test_each_line_is_there_once_whatever_happens(
             sidecar.start()
     last = f"n-{writer.written - 1}"
     sidecar.hears(last)
-    eventually(0, lambda: sidecar.metric("zombiewatch_follow_behind_bytes"))
+    eventually(0.0, lambda: sidecar.metric("zombiewatch_follow_behind_bytes"))
     assert sidecar.stop() == 0, sidecar.log
     found = Counter(task for (task,) in stored(sidecar.data, "task"))
     expected = Counter(f"n-{number}" for number in range(writer.written))

@@ -96,7 +96,7 @@ def test_prometheus_finds_nothing_to_complain_of(lived: Running) -> None:
 )
 def test_metrics_come_in_the_form_that_is_asked_for(lived: Running, accept: str, said: str) -> None:
     """Classic text where nothing is said; OpenMetrics to those who take it. Both say the same."""
-    answer = lived.get("/metrics", {"Accept": accept})
+    answer = lived.get("/metrics", headers={"Accept": accept})
     assert said == answer.headers["content-type"].replace(" ", "").partition(";charset")[0]
     parse = parse_openmetrics if said == OPENMETRICS else parse_text
     families = {family.name: family for family in parse(answer.body.decode())}
@@ -111,7 +111,7 @@ def test_prometheus_own_way_of_asking_is_understood(lived: Running) -> None:
         "application/openmetrics-text;version=0.0.1;q=0.5,"
         "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2"
     )
-    answer = lived.get("/metrics", {"Accept": accept, "Accept-Encoding": "gzip"})
+    answer = lived.get("/metrics", headers={"Accept": accept, "Accept-Encoding": "gzip"})
     assert answer.status == 200
     assert answer.headers["content-type"].startswith("application/openmetrics-text")
     assert list(parse_openmetrics(answer.body.decode())) != []
@@ -237,7 +237,7 @@ def test_nothing_is_changed_by_asking(lived: Running) -> None:
 )
 def test_a_wrong_filter_is_refused(lived: Running, query: dict[str, str], told: str) -> None:
     """An answer to another question than was asked would be believed."""
-    answer = lived.get("/api/v1/findings", **query)
+    answer = lived.get("/api/v1/findings", query)
     assert answer.status == 400
     assert answer.error.startswith(told)
 
@@ -280,7 +280,7 @@ def test_a_finding_has_the_same_keys_always(lived: Running) -> None:
         "service", "queue", "severity", "verdict", "reason", "summary", "fix", "since",
         "suspected_at", "confirmed_at", "ended_at", "evidence",
     ]  # fmt: skip
-    answer = lived.get("/api/v1/findings", state="all").json()
+    answer = lived.get("/api/v1/findings", {"state": "all"}).json()
     assert list(answer) == ["now", "findings", "totals"]
     for one in answer["findings"]:
         assert expected == list(one)
@@ -381,8 +381,8 @@ def test_nothing_is_told_without_the_token(guarded: Running, sent: str | None) -
     headers = {"Authorization": sent} if sent else {}
     protobuf = {"Content-Type": "application/x-protobuf"}
     assert [
-        guarded.get("/api/v1/findings", headers).status,
-        guarded.get("/metrics", headers).status,
+        guarded.get("/api/v1/findings", headers=headers).status,
+        guarded.get("/metrics", headers=headers).status,
         call("POST", f"{guarded.url()}/api/v1/heartbeat", b'{"task_id": "t"}', headers).status,
         call("POST", f"{guarded.url('otlp')}/v1/logs", b"", {**protobuf, **headers}).status,
     ] == [401, 401, 401, 401]
@@ -393,7 +393,7 @@ def test_all_is_told_with_the_token(guarded: Running) -> None:
     headers = {"Authorization": f"Bearer {TOKEN}"}
     protobuf = {"Content-Type": "application/x-protobuf"}
     assert [
-        guarded.get("/api/v1/findings", headers).status,
-        guarded.get("/metrics", headers).status,
+        guarded.get("/api/v1/findings", headers=headers).status,
+        guarded.get("/metrics", headers=headers).status,
         call("POST", f"{guarded.url('otlp')}/v1/logs", b"", {**protobuf, **headers}).status,
     ] == [200, 200, 200]

@@ -175,9 +175,7 @@ def test_a_port_in_use_is_named(tmp_path: Path, taken: int, name: str) -> None:
     assert not (data / "address.json").exists()
 
 
-def test_a_start_that_failed_harms_no_later_one(
-    run: Callable[..., Running], tmp_path: Path, taken: int
-) -> None:
+def test_a_start_that_failed_harms_no_later_one(run: Callable[..., Running], taken: int) -> None:
     """The data folder of a sidecar that found its port in use is as good as new."""
     sidecar = run(start=False)
     refusal(sidecar.data, "--set", f"otlp.port={taken}")
