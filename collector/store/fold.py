@@ -47,6 +47,8 @@ def connect(memory_limit_bytes: int, threads: int = 2) -> duckdb.DuckDBPyConnect
             "memory_limit": f"{memory_limit_bytes}B",
             "temp_directory": "",
             "preserve_insertion_order": False,
+            # not by size, in the middle of a batch: `Checkpoints` tidies memory when it is time
+            "checkpoint_threshold": "1TB",
         },
     )
     connection.execute("SET TimeZone = 'UTC'")
