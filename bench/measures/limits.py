@@ -65,7 +65,7 @@ def run(scale: Scale, say: Say) -> Cases:
                 name = "received_gzip_per_s" if compressed else "received_per_s"
                 cases[kind][name] = _received(Plan(kind, scale.limits * 2, 16, compressed))
         say(
-            f"limits, {kind}: {cases[kind]['pipeline_then_fold_per_s']:,.0f}/s by pipeline, then fold"
+            f"limits, {kind}: {cases[kind]['pipeline_then_fold_per_s']:,.0f}/s by pipeline and fold"
         )
     return cases
 

@@ -60,7 +60,7 @@ def test_a_request_id_is_known_in_any_spelling(name: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "POST /x X-Request-Id: abc-123 done", "handled request_id=abc-123", "requestId=abc-123, 200",
+        "POST /x X-Request-Id: abc-123 done", "handled request_id=abc-123", "requestId=abc-123, ok",
         'x-request-id: "abc-123"', "[request-id abc-123] ok", "REQUEST_ID=abc-123",
     ],
 )  # fmt: skip
