@@ -9,11 +9,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from model.signals import COLUMNS, SCHEMA
-from model.units import DAY_US, parse_time
+from model.signals import COLUMNS, SCHEMA, SEPARATOR
+from model.units import DAY_US, iso, parse_time
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from numpy.typing import NDArray
 
 EARLIEST_US: Final = 946_684_800_000_000
 """Event times before 2000 are a clock that was never set."""
@@ -88,26 +90,56 @@ def typed(text: Array, name: str) -> tuple[Array, int]:
     return values.take(spots), bad
 
 
+_STATED: Final = "zombiewatch.stated_time"
+
+
+def _remember(batch: Batch, rows: NDArray[np.int64], stated: NDArray[np.int64]) -> None:
+    """Keep what *rows* said of their time among their attributes, for whoever mends the clock."""
+    if not len(rows):
+        return
+    told: list[str | None] = [None] * batch.rows
+    for row in rows.tolist():
+        told[row] = iso(int(stated[row]))
+    for name, more in (
+        ("attr_keys", pa.array([None if one is None else _STATED for one in told], pa.string())),
+        ("attr_values", pa.array(told, pa.string())),
+    ):
+        known = batch.get(name)
+        both = pc.coalesce(pc.binary_join_element_wise(known, more, SEPARATOR), more)
+        batch.columns[name] = pc.if_else(more.is_null(), known, both)
+
+
 def plausible_times(batch: Batch) -> None:
     """Replace event times that cannot be: none at all, before 2000, or a day ahead of us.
 
-    Such a record is kept at its arrival time, and what it said is kept as an attribute:
-    a clock that was never set must not decide any order.
+    Such a record is kept at its arrival time, and what it said is kept as an attribute: a clock
+    that was never set must not decide any order. A span of which only one end can be has that
+    one for both; one of which neither can be is moved whole.
     """
     arrived = batch.get("arrived_us").to_numpy(zero_copy_only=False)
-    given = batch.get("ts_us")
-    stated = pc.fill_null(given, 0).to_numpy(zero_copy_only=False)
-    wrong = (stated < EARLIEST_US) | (stated > arrived + DAY_US)
-    if not wrong.any():
+    start, begun = _times(batch, "ts_us")
+    sound = (start >= EARLIEST_US) & (start <= arrived + DAY_US)
+    odd = begun & ~sound
+    instead = arrived
+    if "end_us" in batch.columns:
+        end, ended = _times(batch, "end_us")
+        fits = ended & (end >= EARLIEST_US) & (end <= arrived + DAY_US) & (~sound | (end >= start))
+        odd |= ended & ~fits & (end != 0)
+        instead = np.where(fits, end, arrived)
+        length = end - start
+        whole = ~sound & ~fits & begun & ended & (length >= 0) & (length <= DAY_US)
+        end = np.where(whole, arrived + length, end)
+        batch.columns["end_us"] = pa.array(end, mask=~(fits | whole))
+    if sound.all() and not odd.any():
         return
-    batch.count("implausible_times", int((wrong & (stated != 0)).sum()))
-    batch.columns["ts_us"] = pa.array(np.where(wrong, arrived, stated))
-    end = batch.columns.get("end_us")
-    if end is not None:
-        length = pc.fill_null(pc.subtract(end, given), 0).to_numpy(zero_copy_only=False)
-        length = np.clip(length, 0, DAY_US)
-        ends = end.to_numpy(zero_copy_only=False)
-        moved = np.where(wrong, arrived + length, np.nan_to_num(ends)).astype(np.int64)
-        batch.columns["end_us"] = pa.array(
-            moved, mask=pc.is_null(end).to_numpy(zero_copy_only=False)
-        )
+    batch.columns["ts_us"] = pa.array(np.where(sound, start, instead))
+    batch.count("implausible_times", int(odd.sum()))
+    if batch.columns["way"][0].as_py() != "file":  # a line shows among its keys what it said
+        _remember(batch, np.nonzero(odd & begun & ~sound)[0], start)
+
+
+def _times(batch: Batch, name: str) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return a column of times, 0 where there is none, and where there is one."""
+    column = batch.get(name)
+    there = column.is_valid().to_numpy(zero_copy_only=False)
+    return pc.fill_null(column, 0).to_numpy(zero_copy_only=False), there

@@ -55,11 +55,15 @@ SELECT TRY(json_keys(o)) AS k, TRY(json_extract_string(o, '$.*')) AS v FROM (
 )"""
 
 _TIMES: Final = """
-SELECT CASE WHEN t LIKE '____-__-__%' THEN epoch_us(TRY_CAST(t AS TIMESTAMPTZ))
+SELECT CASE WHEN t LIKE '____-__-__%' THEN coalesce(epoch_us(TRY_CAST(t AS TIMESTAMPTZ)), -1)
   WHEN abs(n) < 1e11 THEN CAST(n * 1e6 AS BIGINT) WHEN abs(n) < 1e14 THEN CAST(n * 1e3 AS BIGINT)
-  WHEN abs(n) < 1e17 THEN CAST(n AS BIGINT) WHEN abs(n) < 1e20 THEN CAST(n / 1e3 AS BIGINT) END
+  WHEN abs(n) < 1e17 THEN CAST(n AS BIGINT) WHEN abs(n) < 1e20 THEN CAST(n / 1e3 AS BIGINT)
+  WHEN t IS NOT NULL THEN -1 END
 FROM (SELECT t, TRY_CAST(t AS DOUBLE) AS n FROM lines)"""
-"""ISO 8601, in UTC where no zone is said; or epoch seconds, ms, us, ns, told apart by size."""
+"""ISO 8601, in UTC where no zone is said; or epoch seconds, ms, us, ns, told apart by size.
+
+What is there and is no time is -1: as impossible as other impossible times, and counted so.
+"""
 
 
 @dataclass(slots=True)

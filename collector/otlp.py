@@ -250,7 +250,8 @@ def _beside(left: Array, right: Array) -> Array:
 
 def _log_columns(batch: Batch, records: Array) -> None:
     stated, observed = _micros(records.field("time")), _micros(records.field("observed"))
-    batch.columns["ts_us"] = pa.array(np.where(stated == 0, observed, stated))
+    either = np.where(stated == 0, observed, stated)
+    batch.columns["ts_us"] = pa.array(either, mask=either == 0)
     batch.columns["kind"] = pa.repeat("log", batch.rows)
     batch.columns["severity"] = pc.cast(records.field("severity"), pa.int16(), safe=False)
     batch.columns["body"] = _value_text(records.field("body"))
@@ -267,8 +268,9 @@ _CLIENT_FAULT: Final = 400
 
 def _span_columns(batch: Batch, records: Array) -> None:
     """Fill what a span says; client and server spans are the two ends of a call."""
-    batch.columns["ts_us"] = pa.array(_micros(records.field("time")))
-    batch.columns["end_us"] = pa.array(_micros(records.field("end")))
+    for name, said in (("ts_us", "time"), ("end_us", "end")):
+        micros = _micros(records.field(said))
+        batch.columns[name] = pa.array(micros, mask=micros == 0)
     batch.columns["kind"] = pa.repeat("span", batch.rows)
     batch.columns["parent_id"] = _hex(records.field("parent_id"), 8)
     batch.columns["name"] = records.field("name")

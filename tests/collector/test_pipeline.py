@@ -314,7 +314,7 @@ def test_the_columnar_decoder_equals_a_plain_reading(
                 for one in (*resource.resource.attributes, *record.attributes)
             }
             good = trace == b"\xab" * 16
-            expected.append((at // 1000, body, trace.hex() if good else None, whole))
+            expected.append((at // 1000 or None, body, trace.hex() if good else None, whole))
     decoded = otlp.decode("logs", [request.SerializeToString()])
     batch = otlp.flatten("logs", decoded, np.array([NOW]))
     found = [

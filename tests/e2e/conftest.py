@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+import shutil
+import subprocess
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -42,3 +44,45 @@ def run(tmp_path: Path) -> Iterator[Callable[..., Running]]:
             return sidecar
 
         yield begin
+
+
+class Disk:
+    """A file system of our own, small enough to be filled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._filler = path / "filler"
+
+    def fill(self) -> None:
+        """Leave not one byte."""
+        with self._filler.open("ab", buffering=0) as file:
+            for size in (1 << 20, 4096, 1):
+                with suppress(OSError):
+                    while True:
+                        file.write(b"x" * size)
+        assert shutil.disk_usage(self.path).free == 0
+
+    def free(self) -> None:
+        """Give back all that `fill` took."""
+        self._filler.unlink()
+
+    def lock(self) -> None:
+        """Let nobody write any more."""
+        subprocess.run(["mount", "-o", "remount,ro", str(self.path)], check=True)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    """Return a file system of 48 MiB in memory; skips where none can be mounted."""
+    path = tmp_path / "disk"
+    path.mkdir()
+    try:
+        mount = ["mount", "-t", "tmpfs", "-o", "size=48m", "zombiewatch-e2e", str(path)]
+        done = subprocess.run(mount, check=False, capture_output=True, text=True)
+    except FileNotFoundError:
+        pytest.skip("no mount on PATH")
+    if done.returncode:
+        pytest.skip(f"a file system cannot be mounted here: {done.stderr.strip()}")
+    yield Disk(path)
+    # lazily: the sidecar may not have been ended yet
+    subprocess.run(["umount", "--lazy", str(path)], check=True)

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import subprocess
 import time
 from collections import Counter
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -19,10 +16,11 @@ from tests.e2e._scheduler import QUICK, Scheduler
 from tests.e2e._sidecar import eventually, stored
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.e2e._sidecar import Answer, Running
+    from tests.e2e.conftest import Disk
 
 MIB: Final = 1 << 20
 UNAVAILABLE: Final = 14  # of google.rpc.Code
@@ -141,42 +139,6 @@ def test_a_restart_with_a_full_journal_loses_nothing(
 
 
 # The disk
-
-
-class Disk:
-    """A file system of our own, small enough to be filled."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._filler = path / "filler"
-
-    def fill(self) -> None:
-        with self._filler.open("ab", buffering=0) as file:
-            for size in (MIB, 4096, 1):
-                with suppress(OSError):
-                    while True:
-                        file.write(b"x" * size)
-        assert shutil.disk_usage(self.path).free == 0
-
-    def free(self) -> None:
-        self._filler.unlink()
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Disk]:
-    """Return a file system of 48 MiB in memory; skips where none can be mounted."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    try:
-        mount = ["mount", "-t", "tmpfs", "-o", "size=48m", "zombiewatch-e2e", str(path)]
-        done = subprocess.run(mount, check=False, capture_output=True, text=True)
-    except FileNotFoundError:
-        pytest.skip("no mount on PATH")
-    if done.returncode:
-        pytest.skip(f"a file system cannot be mounted here: {done.stderr.strip()}")
-    yield Disk(path)
-    # lazily: the sidecar may not have been ended yet
-    subprocess.run(["umount", "--lazy", str(path)], check=True)
 
 
 def on(disk: Disk, more: dict[str, Any] | None = None, *, keep_free: int = 0) -> dict[str, Any]:

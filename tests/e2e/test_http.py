@@ -301,6 +301,7 @@ def test_findings_come_in_one_order(lived: Running) -> None:
         assert first == [one["id"] for one in lived.findings("all")]
 
 
+@pytest.mark.slow
 def test_no_half_made_finding_is_ever_shown(run: Callable[..., Running]) -> None:
     """Whoever asks while detectors run sees each finding whole, with its ID."""
     sidecar, done = run(), threading.Event()
@@ -312,13 +313,14 @@ def test_no_half_made_finding_is_ever_shown(run: Callable[..., Running]) -> None
 
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(asking)
-        for number in range(10):
+        for number in range(5):
             gives_up(sidecar, f"late-{number}", service="api")
         done.set()
     asked.result()
     assert [one for one in seen if not one["id"] or not one["subject"] or not one["fix"]] == []
 
 
+@pytest.mark.slow
 def test_one_task_that_is_taken_up_late_ends_no_finding_of_another(
     run: Callable[..., Running],
 ) -> None:

@@ -113,6 +113,7 @@ def test_an_end_before_anything_came_is_clean(run: Callable[..., Running]) -> No
 # New beginnings
 
 
+@pytest.mark.slow
 def test_a_second_start_is_quick_and_knows_what_the_first_found(
     run: Callable[..., Running],
 ) -> None:
@@ -157,6 +158,7 @@ def test_findings_that_end_while_we_are_away_end(run: Callable[..., Running]) ->
     )
 
 
+@pytest.mark.slow
 def test_many_restarts_change_nothing(run: Callable[..., Running]) -> None:
     """Five ends and beginnings, some of them hard, and each record is there once."""
     sidecar = run()
@@ -241,6 +243,7 @@ def test_a_kill_leaves_no_address_that_is_believed(run: Callable[..., Running]) 
     assert sidecar.get("/readyz").status == 200
 
 
+@pytest.mark.slow
 def test_a_journal_that_is_gone_takes_nothing_else_with_it(run: Callable[..., Running]) -> None:
     """Somebody deleted it: what was written down before is there, and what comes now stays."""
     sidecar = run()

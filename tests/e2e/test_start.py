@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import sqlite3
+import subprocess
+import sys
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.e2e._sidecar import call, zombiewatch
+from tests.e2e._sidecar import call, eventually, zombiewatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.e2e._sidecar import Running
+    from tests.e2e.conftest import Disk
 
 
 def refusal(data: Path, *words: str) -> str:
@@ -232,6 +236,14 @@ def test_something_in_the_way_is_named(tmp_path: Path, name: str) -> None:
     assert str(data) in refusal(data)
 
 
+def test_a_disk_that_cannot_be_written_is_named(disk: Disk) -> None:
+    """A volume that was mounted read-only is told from one that is another sidecar's."""
+    disk.lock()
+    said = refusal(disk.path / "data")
+    assert f"{disk.path}" in said
+    assert "Read-only file system" in said
+
+
 @pytest.mark.parametrize("name", ["journal.sqlite", "findings.sqlite"])
 def test_a_database_that_is_damaged_is_set_aside(run: Callable[..., Running], name: str) -> None:
     """There is no database file that could refuse to open: it is kept, counted, and begun anew."""
@@ -249,3 +261,33 @@ def test_what_is_wrong_is_said_at_once_and_all_of_it(tmp_path: Path) -> None:
     wrong: list[Any] = ["--set", "htp.port=1", "--set", "namespace=a b", "--set", "labels_max=0"]
     done = zombiewatch("run", "--data-dir", str(tmp_path / "data"), *wrong)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 4), done.stderr
+
+
+# What starts
+
+
+def test_a_sidecar_is_told_all_it_needs_on_its_command_line(tmp_path: Path) -> None:
+    """Settings, a preset and a file to follow, without any configuration file."""
+    log, data = tmp_path / "app.log", tmp_path / "data"
+    log.write_text("job 17 was taken up\n")
+    words = preset(
+        tmp_path, "name: mine\nrules: [{body: 'job (?<task>[0-9]+)', phase: accepted}]\n"
+    )
+    settings = {"data_dir": data, "http.port": 0, "otlp.port": 0, "namespace": "mine"}
+    said = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+    command = [sys.executable, "-m", "zombiewatch", "run", *words, "--follow", str(log), *said]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            (urls,) = re.findall(
+                r"Page and API: (\S+)  OTLP: \S+  Data: ", process.stderr.readline()
+            )
+            eventually(["accepted"], lambda: phases(urls, "17"))
+        finally:
+            process.terminate()
+    assert process.returncode == 0
+
+
+def phases(url: str, task: str) -> list[str]:
+    entries = call("GET", f"{url}/api/v1/tasks/{task}").json()["entries"]
+    return [one["phase"] for one in entries]
