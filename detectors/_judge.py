@@ -66,6 +66,7 @@ class Judge:
         self._abandon_us = us(abandon_s)
         self.open: dict[str, Finding] = {one.key: one for one in keeper.open_findings()}
         self._ended: dict[str, Finding] = {}
+        self._unsaved: list[Finding] = []
         self.failing: dict[str, str] = {}
         self.errors: dict[str, int] = {}
         self.totals: dict[tuple[str, str], int] = {}
@@ -92,8 +93,8 @@ class Judge:
                 self.failing[detector.name] = report.failed[detector.name] = str(error)
                 self.errors[detector.name] = self.errors.get(detector.name, 0) + 1
             report.took_s[detector.name] = time.perf_counter() - begun
-        if report.changed:
-            self._keeper.save(report.changed)
+        self._unsaved += report.changed
+        self.save()
         for one in report.changed:
             if one.ended_us is not None:
                 self.open.pop(one.key, None)
@@ -101,6 +102,17 @@ class Judge:
                     self._ended[one.key] = one
         self._forget(now_us)
         return report
+
+    def save(self) -> None:
+        """Store what has changed; what cannot be stored now (a full disk) is kept for later."""
+        if not self._unsaved:
+            return
+        try:
+            self._keeper.save(self._unsaved)
+        except Exception as error:  # noqa: BLE001 - whatever it is, nothing is forgotten by it
+            _LOG.warning("findings could not be saved, it is tried again: %s", error)
+        else:
+            self._unsaved.clear()
 
     def _forget(self, now_us: int) -> None:
         """Let go of what ended so long ago that its return would be news."""

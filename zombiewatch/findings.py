@@ -43,6 +43,8 @@ class FindingsFile:
 
     def save(self, changed: Iterable[Finding]) -> None:
         """Store *changed*, giving new ones their ID. Dropped suspicions are forgotten."""
+        changed = list(changed)
+        new = [one for one in changed if not one.id]
         with self._lock:
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -50,7 +52,10 @@ class FindingsFile:
                     self._save(one)
                 self._db.execute("COMMIT")
             except BaseException:
-                self._db.execute("ROLLBACK")
+                for one in new:
+                    one.id = 0  # the row that it had been given is gone again
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
                 raise
 
     def _save(self, one: Finding) -> None:

@@ -87,6 +87,7 @@ class Service:
         self._stop.set()
         if self._judging.is_alive():
             self._judging.join()
+        self.judge.save()
         self.files.stop()
         self.store.close()
         self.findings.close()

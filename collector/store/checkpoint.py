@@ -58,13 +58,14 @@ class Checkpoints:
         """The last journal ID that the older of two good snapshots covers; 0 without two."""
         return self._manifests[-1].applied if len(self._manifests) == KEEP else 0
 
-    def make(self, applied: int, now_us: int) -> bool:
-        """Write a checkpoint that covers the journal up to *applied*.
+    def make(self, applied: int, now_us: int, *, again: bool = False) -> bool:
+        """Write a checkpoint that covers the journal up to *applied*; *again*, even if one does.
 
-        False where it could not be written (a full disk, say): all stays in memory and
-        journal, to be tried again.
+        Two that cover all let the journal be emptied, when there is room for nothing else. False
+        where it could not be written (a full disk, say): all stays in memory and journal, to be
+        tried again.
         """
-        if self._manifests and self.applied == applied:
+        if self._manifests and self.applied == applied and not again:
             return True
         self._db.execute("BEGIN")
         try:
@@ -89,7 +90,7 @@ class Checkpoints:
         self._disk.sweep(self._manifests)
 
     def _write(self, applied: int, now_us: int) -> Manifest:
-        db, tag = self._db, f"{applied:020d}"
+        db, tag = self._db, f"{applied:020d}-{now_us:020d}"
         manifest = Manifest(applied, now_us, segments=self._retained(now_us))
         self._segment(manifest, "signals", "signals", "arrived_us", tag)
         db.execute("DELETE FROM signals")

@@ -89,7 +89,7 @@ class Disk:
         """Make *manifest* true: written, synced, renamed; then what is outdated is removed."""
         for folder in ("segments", "snapshots"):
             _sync_folder(self.root / folder)
-        path = self._path(manifest.applied)
+        path = self._path(manifest)
         body = orjson.dumps(asdict(manifest), option=orjson.OPT_INDENT_2)
         partial = path.with_suffix(".partial")
         with partial.open("wb") as file:
@@ -131,7 +131,7 @@ class Disk:
         """Remove what no manifest of *kept* names."""
         kept = list(kept)
         names = {file.name for one in kept for file in (*one.hot, *one.segments)}
-        names |= {self._path(one.applied).relative_to(self.root).as_posix() for one in kept}
+        names |= {self._path(one).relative_to(self.root).as_posix() for one in kept}
         with suppress(OSError):  # rubbish that cannot be removed now is there the next time
             for folder in ("segments", "snapshots"):
                 for path in (self.root / folder).iterdir():
@@ -143,8 +143,9 @@ class Disk:
         names = ", ".join(f"'{_quoted(self.root / file.name)}'" for file in files)
         return f"read_parquet([{names}], union_by_name = true)"
 
-    def _path(self, applied: int) -> Path:
-        return self.root / "snapshots" / f"{applied:020d}.json"
+    def _path(self, manifest: Manifest) -> Path:
+        name = f"{manifest.applied:020d}-{manifest.made_us:020d}.json"
+        return self.root / "snapshots" / name
 
 
 def _quoted(path: Path) -> str:

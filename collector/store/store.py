@@ -92,6 +92,7 @@ class Store:
         self._applying: list[Record] = []
         self._wanted: list[Future[bool]] = []
         self._wake = threading.Condition()
+        self._refused = 0
         self._stopping = False
         self._checkpointed_us = self._noted_us = clock()
         self._recover()
@@ -111,6 +112,7 @@ class Store:
         Raises JournalFullError where the disk has less room than it must keep free.
         """
         if shutil.disk_usage(self._disk.root).free < self._limits.min_free_bytes:
+            self._refused += 1
             msg = "the disk has less room than store.min_free_disk_bytes"
             raise JournalFullError(msg)
         return self._ingest.submit(entry)
@@ -228,9 +230,14 @@ class Store:
         row = self._db.execute("SELECT count(*) FROM signals").fetchone()
         waiting = int(row[0]) if row else 0
         due = waiting > 0 and now - self._checkpointed_us >= us(self._limits.checkpoint_s)
-        if due or waiting >= self._limits.segment_rows:
+        pressed = (
+            now - self._checkpointed_us >= SECOND_US
+            and self._checkpoints.trimmable < self.stats.applied
+            and self._journal.size_bytes() > self._limits.journal_bytes // 2
+        )
+        if due or pressed or waiting >= self._limits.segment_rows:
             self._checkpointed_us = now
-            self._checkpoint()
+            self._checkpoint(again=pressed)
 
     def checkpoint(self) -> bool:
         """Write what is hot and what has settled to disk; False where that failed (and is counted).
@@ -245,8 +252,8 @@ class Store:
             self._wake.notify_all()
         return wanted.result()
 
-    def _checkpoint(self) -> bool:
-        if not self._checkpoints.make(self.stats.applied, self._clock()):
+    def _checkpoint(self, *, again: bool = False) -> bool:
+        if not self._checkpoints.make(self.stats.applied, self._clock(), again=again):
             _LOG.warning(
                 "a checkpoint could not be written; the journal keeps everything meanwhile"
             )
@@ -340,8 +347,8 @@ class Store:
 
     @property
     def refused_full(self) -> int:
-        """How often a group of records was refused because disk or journal was full."""
-        return self._ingest.full
+        """How often records were refused because disk or journal was full."""
+        return self._ingest.full + self._refused
 
     @property
     def journal_last_id(self) -> int:
