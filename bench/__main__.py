@@ -73,8 +73,8 @@ def _chosen(parser: argparse.ArgumentParser, names: Sequence[str]) -> list[Measu
     return [one for one in load() if not names or {one.name, one.group} & set(names)]
 
 
-def measured(scale: Scale, chosen: Sequence[Measure]) -> dict[str, Any]:
-    """Measure, and return what the JSON file holds."""
+def measured(scale: Scale, chosen: Sequence[Measure], file: Path) -> dict[str, Any]:
+    """Measure, and return what *file* then holds; it is written anew after each measurement."""
     others, begun = Others(), time.monotonic()
     said: dict[str, Any] = {
         "format": FORMAT,
@@ -90,8 +90,10 @@ def measured(scale: Scale, chosen: Sequence[Measure]) -> dict[str, Any]:
 
     for measure in chosen:
         said["measured"][measure.name] = measure.run(scale, say)
-    said["took_s"] = time.monotonic() - begun
-    said["others_share"] = others.share()
+        said["took_s"] = time.monotonic() - begun
+        said["others_share"] = others.share()
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(said, indent=2) + "\n")
     return said
 
 
@@ -104,9 +106,7 @@ def main(words: Sequence[str] | None = None) -> int:
         page = asked.page
     else:
         scale = (QUICK if asked.quick else FULL).sized(asked.size)
-        said = measured(scale, _chosen(parser, asked.what))
-        asked.json.parent.mkdir(parents=True, exist_ok=True)
-        asked.json.write_text(json.dumps(said, indent=2) + "\n")
+        said = measured(scale, _chosen(parser, asked.what), asked.json)
         whole = not asked.what and scale == FULL
         page = asked.page or (ROOT / "docs" / "performance.md" if whole else None)
     print(report.text(said))

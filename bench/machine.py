@@ -7,6 +7,7 @@ import platform
 import resource
 import sqlite3
 import tempfile
+import tomllib
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +22,9 @@ _PACKAGES: Final = ("duckdb", "pyarrow", "ptars", "numpy", "aiohttp", "orjson", 
 
 def facts() -> dict[str, Any]:
     """Return what the machine is, in plain words and numbers; memory in GiB."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     return {
+        "zombiewatch": project["version"],
         "processor": _processor(),
         "cores": len(os.sched_getaffinity(0)),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),

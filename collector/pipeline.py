@@ -85,6 +85,7 @@ class Pipeline:
         for name in ("source", "service", "side"):
             said = pa.array([record.meta.get(name) for record in group], pa.string()).take(request)
             columns[name] = pc.coalesce(batch.get(name), said)
+        batch.count("lines_cut", sum(record.meta.get("cut") or 0 for record in group))
         promised = [record.meta.get("expect_s") for record in group]
         if any(promised):
             columns["expect_s"] = pa.array(promised, pa.float64()).take(request)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from detectors._witness import Witnesses
@@ -67,6 +67,7 @@ class Judge:
         self.open: dict[str, Finding] = {one.key: one for one in keeper.open_findings()}
         self._ended: dict[str, Finding] = {}
         self._unsaved: list[Finding] = []
+        self.shown: tuple[Finding, ...] = tuple(self.open.values())
         self.failing: dict[str, str] = {}
         self.errors: dict[str, int] = {}
         self.totals: dict[tuple[str, str], int] = {}
@@ -101,6 +102,9 @@ class Judge:
                 if one.verdict == "resolved":
                     self._ended[one.key] = one
         self._forget(now_us)
+        # copies: who reads meanwhile sees each finding whole, as the last evaluation left it
+        whole = (replace(one) for one in self.open.values() if one.id)
+        self.shown = tuple(sorted(whole, key=lambda one: one.id))
         return report
 
     def save(self) -> None:

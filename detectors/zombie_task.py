@@ -4,7 +4,7 @@
 The dispatcher holds this attempt *running* (it handed it out, or recorded it as running, or
 committed the call that hands it out), yet no agent accepted it, started it, beat for it or
 ended it, for longer than the grace: the greater of `start_grace_s` and three times the 99th
-percentile of what it usually takes.
+percentile of what it usually takes (from 20 tasks of the name on).
 
 ## Impact
 The work is not being done, and nobody will be told: the scheduler believes that it runs.
@@ -51,7 +51,7 @@ FROM (
   FROM (SELECT o.* FROM open_attempts o WHERE o.running_us IS NOT NULL AND o.sign_us IS NULL
     AND o.recorded_us IS NULL AND o.requeued_us IS NULL AND o.dead_lettered_us IS NULL
     AND NOT o.joined_late) a
-  LEFT JOIN learned l ON l.namespace = a.namespace AND l.measure = 'accept'
+  LEFT JOIN learned l ON l.namespace = a.namespace AND l.measure = 'accept' AND l.n >= 20
     AND l.service = coalesce(a.service, '') AND l.key = coalesce(a.name, '')
 ) a
 LEFT JOIN (SELECT namespace, request_id, min(caller_instance) AS caller_instance,

@@ -359,7 +359,7 @@ def load(
 
     def where(at: _nearest.Path) -> str:
         for prefix, who in reversed(said):
-            if at[: len(prefix)] == prefix:
+            if at[: len(prefix)] == prefix or prefix[: len(at)] == at:
                 return who
         line = document.line_of(at)
         return f"{path}:{line}" if line else str(path or "configuration")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ from zombiewatch.findings import FindingsFile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from collector.rules import Rule
     from model.clock import Clock
@@ -47,7 +49,7 @@ class Service:
             clock,
             every_s=config.follow_every_s,
         )
-        self.findings = FindingsFile(config.data_dir / "findings.sqlite")
+        self.findings = self._open_findings(config.data_dir / "findings.sqlite")
         settings: dict[str, dict[str, Any]] = {
             name: dict(said) for name, said in config.detectors.items()
         }
@@ -73,6 +75,16 @@ class Service:
         self.ready = False
         self._stop = threading.Event()
         self._judging = threading.Thread(target=self._judge_loop, name="judge", daemon=True)
+
+    def _open_findings(self, path: Path) -> FindingsFile:
+        """Open the findings; a file that is no database any more is set aside and begun anew."""
+        try:
+            return FindingsFile(path)
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError:
+            self.store.set_aside(path)
+            return FindingsFile(path)
 
     def begin(self) -> None:
         """Begin to take in, to apply and to judge."""
@@ -133,14 +145,14 @@ class Service:
             wanted = {name: value for name, value in filters.items() if value is not None}
             found += [
                 one
-                for one in list(self.judge.open.values())
+                for one in self.judge.shown
                 if all(getattr(one, name) == value for name, value in wanted.items())
             ]
-        return found[-limit:]
+        return sorted(found, key=lambda one: one.id)[-limit:]
 
     def about(self, column: str, value: str) -> list[Finding]:
         """Return findings whose `task` or `request_id` is *value*: open ones as they are now."""
-        now = {one.id: one for one in list(self.judge.open.values())}
+        now = {one.id: one for one in self.judge.shown}
         return [now.get(one.id, one) for one in self.findings.about(column, value)]
 
 

@@ -40,11 +40,23 @@ def gather(
     except presets.PresetError as error:
         raise ConfigError(str(error).splitlines()) from None
     base: dict[str, Any] = {}
-    for one in chosen:
+    for name, one in zip(first.presets, chosen, strict=True):
+        _check(name, one.settings, thresholds)
         base = _deeper(base, {"sides": one.sides, **one.settings})
     config = load(path, env, overrides, base=base, detector_thresholds=thresholds)
     rules = (*config.rules, *(rule for one in chosen for rule in one.rules))
     return Settings(config, rules)
+
+
+def _check(
+    name: str, settings: dict[str, Any], thresholds: Mapping[str, Mapping[str, float]]
+) -> None:
+    """Refuse what a preset sets and cannot, naming the preset."""
+    try:
+        load(None, {}, base=settings, detector_thresholds=thresholds)
+    except ConfigError as error:
+        told = [one.removeprefix("configuration: ") for one in error.problems]
+        raise ConfigError([f"preset {name}: settings: {one}" for one in told]) from None
 
 
 def _deeper(base: dict[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:

@@ -49,6 +49,10 @@ def load(name: str) -> Preset:
             raise PresetError(msg)
     try:
         said = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 1
+        msg = f"preset {path} cannot be read: line {line}: {error.problem}"
+        raise PresetError(msg) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         msg = f"preset {path} cannot be read: {error}"
         raise PresetError(msg) from None

@@ -128,6 +128,7 @@ class Files:
             "side": one.side,
             "offset": chunk.start,
             "expect_s": one.expect_s,
+            "cut": chunk.cut,
         }
         position = (f"{one.pattern}{_JOIN}{chunk.file}", chunk.mark, chunk.end, chunk.path)
         while True:

@@ -76,6 +76,10 @@ class Journal:
         self.damaged = 0
         self._page = self._db.execute("PRAGMA page_size").fetchone()[0]
 
+    def begin_after(self, last_id: int) -> None:
+        """Give no ID up to *last_id* again, not even where an earlier journal was lost."""
+        self.last_id = max(self.last_id, last_id)
+
     def append(self, entries: Sequence[Entry]) -> list[Record]:
         """Append *entries* in one transaction, synced when this returns.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import sqlite3
 import threading
 from concurrent.futures import Future
 from dataclasses import dataclass, field
@@ -74,7 +75,7 @@ class Store:
         self._folder = Folder(root)
         self._disk = Disk(root)
         try:
-            self._journal = Journal(root / "journal.sqlite", max_bytes=limits.journal_bytes)
+            self._journal = self._open_journal(root / "journal.sqlite")
         except ValueError as error:
             self._folder.close()
             raise DataFolderError(str(error)) from None
@@ -98,6 +99,20 @@ class Store:
         self._recover()
         self._ingest = Ingest(self._journal, self._arrived)
         self._thread = threading.Thread(target=self._run, name="fold", daemon=True)
+
+    def _open_journal(self, path: Path) -> Journal:
+        """Open the journal; one that is no database any more is set aside, counted, begun anew."""
+        try:
+            return Journal(path, max_bytes=self._limits.journal_bytes)
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError:
+            self._disk.set_aside(path)
+            return Journal(path, max_bytes=self._limits.journal_bytes)
+
+    def set_aside(self, path: Path) -> None:
+        """Move a damaged file of the data folder out of the way, and count it."""
+        self._disk.set_aside(path)
 
     # -- append ---------------------------------------------------------------------------
 
@@ -268,6 +283,7 @@ class Store:
         """Load the newest good snapshot, note how long we were away, replay the journal."""
         begun = self._clock()
         after = self.stats.applied = self._checkpoints.recover()
+        self._journal.begin_after(after)
         alive = self._folder.last_alive_us()
         if alive is None or begun - alive > us(self._limits.push_gap_s):
             self._db.execute("INSERT INTO gaps VALUES ('push', ?, ?)", [alive or 0, begun])

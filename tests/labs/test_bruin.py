@@ -6,6 +6,7 @@ import json
 import re
 import socket
 from contextlib import closing
+from fnmatch import fnmatchcase
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -86,7 +87,7 @@ def test_the_preset_holds_sound_rules() -> None:
 def phase_of(line: dict[str, Any], rules: list[dict[str, Any]]) -> tuple[str, str] | None:
     """Return the phase and purpose that the preset gives a log line."""
     for rule in rules:
-        if "span" in rule or rule["service"] != line["service"]:
+        if "span" in rule or not fnmatchcase(line["service"], rule.get("service", "*")):
             continue
         wanted = rule.get("attributes", {}).items()
         if all(line.get(key) == value for key, value in wanted) and re.search(
