@@ -6,6 +6,7 @@ unknown. Field numbers are those of opentelemetry-proto 1.x (`common`, `logs`, `
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,6 +16,8 @@ import pyarrow.compute as pc
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto as Field
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.message import DecodeError
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValueList
 from ptars import HandlerPool
 
 from collector.attributes import Attributes
@@ -47,7 +50,7 @@ _SCALAR: Final = {
 _MESSAGES: Final[dict[str, dict[str, tuple[int, str]]]] = {
     "Scalar": _SCALAR,
     "Values": {"values": (1, "[Scalar]")},
-    "AnyValue": {**_SCALAR, "array": (5, "Values"), "bytes": (7, "bytes")},
+    "AnyValue": {**_SCALAR, "array": (5, "Values"), "map": (6, "bytes"), "bytes": (7, "bytes")},
     "KeyValue": {"key": (1, "string"), "value": (2, "AnyValue")},
     "Resource": {"attributes": (1, "[KeyValue]")},
     "LogRecord": {
@@ -143,10 +146,41 @@ def _value_text(values: Array) -> Array:
         del owner
         lists = pa.ListArray.from_arrays(members.offsets, pc.fill_null(_scalar_text(inner), ""))
         text = pc.coalesce(text, pc.if_else(array.is_valid(), pc.binary_join(lists, ","), None))
+    maps = values.field("map")
+    if maps.null_count < len(maps):
+        text = pc.coalesce(text, _map_text(maps))
     raw = values.field("bytes")
     if raw.null_count < len(raw):
         text = pc.coalesce(text, _hex(raw, None))
     return text
+
+
+def _map_text(raw: Array) -> Array:
+    """Return maps (rare, and nested at will: read one by one) as JSON; null where there is none."""
+    told: list[str | None] = []
+    for one in raw.to_pylist():
+        try:
+            told.append(
+                None if one is None else json.dumps(_plain_map(KeyValueList.FromString(one)))
+            )
+        except (DecodeError, RecursionError):
+            told.append(None)
+    return pa.array(told, pa.string())
+
+
+def _plain_map(values: KeyValueList) -> dict[str, Any]:
+    return {one.key: _plain(one.value) for one in values.values}
+
+
+def _plain(value: AnyValue) -> Any:  # noqa: ANN401 - whatever JSON can hold
+    kind = value.WhichOneof("value")
+    if kind == "kvlist_value":
+        return _plain_map(value.kvlist_value)
+    if kind == "array_value":
+        return [_plain(one) for one in value.array_value.values]
+    if kind == "bytes_value":
+        return value.bytes_value.hex()
+    return None if kind is None else getattr(value, kind)
 
 
 def _scalar_text(values: Array) -> Array:
