@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 import sqlite3
 import sys
 from contextlib import suppress
+from copy import copy
 from typing import TYPE_CHECKING, Final
 
 from collector.store.folder import DataFolderError
@@ -23,6 +25,22 @@ if TYPE_CHECKING:
 
 ADDRESS_FILE: Final = "address.json"
 """In the data folder while the sidecar runs: where it listens."""
+
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+class _Lines(logging.Formatter):
+    """Each message on one line: what the watched say cannot pass for a line of ours."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        tame = copy(record)
+        tame.msg, tame.args = _CONTROL.sub(_escape, record.getMessage()), None
+        return super().format(tame)
+
+
+def _escape(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode()
 
 
 class _JsonLines(logging.Formatter):
@@ -50,7 +68,7 @@ def run_service(path: Path | None, overrides: Mapping[str, object]) -> int:
     if config.log.as_json:
         handler.setFormatter(_JsonLines())
     else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        handler.setFormatter(_Lines("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(level=config.log.level.upper(), handlers=[handler])
     try:
         service = Service(config, settings.rules)

@@ -363,6 +363,13 @@ def test_a_timeline_bears_its_findings(lived: Running) -> None:
     assert json.loads(json.dumps(answer)) == answer
 
 
+def test_no_name_passes_for_a_line_of_the_sidecars_own_log(lived: Running) -> None:
+    """A service may be called anything, line ends and escapes included: each message is a line."""
+    begins = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ |zombiewatch is ready\. "
+    assert [line for line in lived.log.splitlines() if not re.match(begins, line)] == []
+    assert r'odd "name"\n' in lived.log
+
+
 # Who may ask
 
 
