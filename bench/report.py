@@ -49,12 +49,18 @@ def page(said: dict[str, Any]) -> str:
 
 _INTRODUCTION: Final = """\
 One run, of {began}, in {mode} mode, which took {took} s. The load generator ran on the same cores
-as the sidecar. Processes that had nothing to do with it took {others} of the machine's time.
+as the sidecar. Processes that had nothing to do with it took {others} of the machine's time.{noisy}
 
 | machine | |
 |---|---|
 {machine}
 """
+
+
+_NOISE: Final = 0.1
+_NOISY: Final = """
+**That is too much: these rates are too low and these times too long.** CPU seconds and memory hold;
+for the rest, measure again on a machine with nothing else to do."""
 
 
 def _about(said: dict[str, Any]) -> dict[str, str]:
@@ -68,6 +74,7 @@ def _about(said: dict[str, Any]) -> dict[str, str]:
         "mode": said["mode"] if said["size"] == 1 else f"{said['mode']}, times {said['size']:g}",
         "took": number(said["took_s"]),
         "others": f"{said['others_share']:.1%}",
+        "noisy": _NOISY if said["others_share"] > _NOISE else "",
         "machine": "\n".join(f"| {name} | {value} |" for name, value in rows),
     }
 

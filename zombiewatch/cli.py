@@ -78,6 +78,9 @@ def run(
         list[str] | None, typer.Option(help="Log files to follow: a path or a pattern.")
     ] = None,
     sets: Set = None,
+    leash: Annotated[
+        bool, typer.Option("--leash", hidden=True, help="Stop when standard input ends.")
+    ] = False,
 ) -> None:
     """Run the sidecar until it is told to stop."""
     from zombiewatch.running import run_service
@@ -87,7 +90,7 @@ def run(
         "presets": preset or None,
         "follow": [{"path": path} for path in follow] if follow else None,
     }
-    raise typer.Exit(run_service(config, _overrides(sets, more)))
+    raise typer.Exit(run_service(config, _overrides(sets, more), leash=leash))
 
 
 @app.command(

@@ -56,8 +56,8 @@ class _JsonLines(logging.Formatter):
         return json.dumps(said, ensure_ascii=False)
 
 
-def run_service(path: Path | None, overrides: Mapping[str, object]) -> int:
-    """Run a sidecar until it is told to stop; return its exit status."""
+def run_service(path: Path | None, overrides: Mapping[str, object], *, leash: bool = False) -> int:
+    """Run a sidecar until it is told to stop (see `serve`); return its exit status."""
     try:
         settings = gather(path, overrides)
     except (ConfigError, BrokenDetectorError) as error:
@@ -81,7 +81,7 @@ def run_service(path: Path | None, overrides: Mapping[str, object]) -> int:
         return 1
     address = config.data_dir / ADDRESS_FILE
     try:
-        asyncio.run(serve(service, lambda urls: _ready(urls, address)))
+        asyncio.run(serve(service, lambda urls: _ready(urls, address), leash=leash))
     except PortError as error:
         sys.stderr.write(f"zombiewatch: {error}\n")
         return 1

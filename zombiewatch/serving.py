@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -58,15 +61,20 @@ class Ports:
         self._runners.clear()
 
 
-async def serve(service: Service, on_ready: Callable[[dict[str, str]], None]) -> None:
+async def serve(
+    service: Service, on_ready: Callable[[dict[str, str]], None], *, leash: bool = False
+) -> None:
     """Run *service* until SIGTERM or SIGINT; a second one ends at once.
 
+    With *leash* also until standard input ends: whoever holds its other end has died, then.
     *on_ready* is told the addresses. Raises PortError.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    if leash:
+        loop.add_reader(sys.stdin.fileno(), _pulled, loop, stop)
     ports = Ports(service)
     try:
         await ports.open()
@@ -78,3 +86,11 @@ async def serve(service: Service, on_ready: Callable[[dict[str, str]], None]) ->
             loop.remove_signal_handler(number)
         await ports.close()
         await asyncio.to_thread(service.finish)
+
+
+def _pulled(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    with suppress(OSError):
+        if os.read(sys.stdin.fileno(), 1024):
+            return
+    loop.remove_reader(sys.stdin.fileno())
+    stop.set()

@@ -50,7 +50,7 @@ class SidecarError(Exception):
 
 
 class Sidecar:
-    """A `zombiewatch run` of our own, as a child; ended with us."""
+    """A `zombiewatch run` of our own, as a child; ended with us, even where we are killed."""
 
     def __init__(self, folder: Path, config: dict[str, Any]) -> None:
         self.folder = folder
@@ -66,6 +66,8 @@ class Sidecar:
 
         Raises SidecarError.
         """
+        if self.process and self.process.stdin:
+            self.process.stdin.close()
         for name, url in self.urls.items():
             self._config[name]["port"] = int(url.rpartition(":")[2])
         self._path.write_text(json.dumps(self._config, indent=2))  # JSON is YAML
@@ -75,8 +77,9 @@ class Sidecar:
         }
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(  # noqa: S603 - our own command line
-                [sys.executable, "-m", "zombiewatch", "run", "--config", str(self._path)],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=env, start_new_session=True,
+                [sys.executable, "-m", "zombiewatch", "run", "--config", str(self._path),
+                 "--leash"],
+                stdin=subprocess.PIPE, stdout=log, stderr=log, env=env, start_new_session=True,
             )  # fmt: skip
         until = time.monotonic() + _START_S
         while time.monotonic() < until and self.process.poll() is None:
@@ -95,17 +98,23 @@ class Sidecar:
         """End it as a power cut would: SIGKILL."""
         if self.process:
             self.process.kill()
-            self.process.wait()
+            self._ended(self.process)
 
     def stop(self) -> None:
         """Tell it to stop, and wait."""
-        if self.process and self.process.poll() is None:
+        if self.process:
             self.process.terminate()
             try:
                 self.process.wait(15)
             except subprocess.TimeoutExpired:
                 self.process.kill()
-                self.process.wait()
+            self._ended(self.process)
+
+    @staticmethod
+    def _ended(process: subprocess.Popen[bytes]) -> None:
+        process.wait()
+        if process.stdin:
+            process.stdin.close()
 
     def findings(self) -> dict[str, Any]:
         """Return all findings, open and ended; nothing while it does not answer."""

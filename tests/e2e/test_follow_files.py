@@ -111,14 +111,14 @@ def test_a_binary_file_harms_nothing(
 def test_a_line_without_end_neither_blocks_nor_fills_the_memory(
     run: Callable[..., Running], tmp_path: Path
 ) -> None:
-    """Of 300 MB in one line the first mebibyte is kept; the lines before and after are read."""
+    """Of 1 GiB in one line the first mebibyte is kept; the lines before and after are read."""
     path = tmp_path / "app.log"
     path.write_text('{"task.id": "before"}\n')
     sidecar = run(following(path))
     sidecar.hears("before")
     before = peak = sidecar.memory_bytes
     with path.open("ab") as file:
-        for _ in range(300):
+        for _ in range(1024):
             file.write(b"x" * MIB)
             file.flush()
             peak = max(peak, sidecar.memory_bytes)

@@ -43,6 +43,16 @@ def tasks_of(sidecar: Running) -> Counter[str]:
 # Clean ends
 
 
+def test_its_starter_is_killed(run: Callable[..., Running]) -> None:
+    """Whoever started it holds its standard input: when that is let go, it ends, and cleanly."""
+    sidecar = run()
+    assert send(sidecar, "last") == 200
+    assert sidecar.process.stdin is not None
+    sidecar.process.stdin.close()
+    assert sidecar.process.wait(END_S) == 0, sidecar.log
+    assert Counter(["last"]) == tasks_of(sidecar)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_clean_end_writes_down_all_that_was_taken(
     run: Callable[..., Running], number: signal.Signals
