@@ -197,8 +197,8 @@ def explain(
 @config_app.command("check", epilog="zombiewatch config check --config zombiewatch.yaml")
 def config_check(config: ConfigPath = None, sets: Set = None) -> None:
     """Read the configuration as `run` would, and say all that is wrong with it."""
-    from zombiewatch.config import ConfigError
     from zombiewatch.settings import gather
+    from zombiewatch.sources import ConfigError
 
     try:
         settings = gather(config, _overrides(sets, {}))

@@ -12,7 +12,9 @@ from pydantic import BaseModel, SecretStr
 from pydantic_core import PydanticUndefined
 
 from zombiewatch._nearest import section_of
-from zombiewatch.config import DAY_S, GIB, KIB, MIB, Config, variable
+from zombiewatch._values import DAY_S, GIB, KIB, MIB
+from zombiewatch.config import Config
+from zombiewatch.sources import variable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Final
 
 from collector.store.folder import DataFolderError
 from detectors._kit import BrokenDetectorError
-from zombiewatch.config import ConfigError
 from zombiewatch.service import Service
 from zombiewatch.serving import PortError, serve
 from zombiewatch.settings import gather
+from zombiewatch.sources import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from collector import presets
 from detectors._kit import load as load_detectors
-from zombiewatch.config import Config, ConfigError, load
+from zombiewatch.sources import ConfigError, load
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
     from collector.rules import Rule
+    from zombiewatch.config import Config
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 
 from zombiewatch import reference
 from zombiewatch._nearest import distance, dotted, leaves, nearest
-from zombiewatch.config import Config, ConfigError, Follow, duration, load, size, variable
+from zombiewatch._values import duration, size
+from zombiewatch.config import Config, Follow
+from zombiewatch.sources import ConfigError, load, variable
 
 Writer = Callable[[str | bytes], Path]
 SETTINGS = sorted(leaves(Config))
