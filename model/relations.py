@@ -16,6 +16,7 @@ from typing import Final, Literal
 
 from model.phases import CALLEE, CALLER, ERROR_SEVERITY, FINAL, SIGNS, TASK
 
+_END: Final = "coalesce(end_us, ts_us)"
 _EPOCH_SHIFT: Final = 10_000_000_000_000_000
 """Added to a time before it is written in a *last*: every time has 17 digits then."""
 
@@ -42,8 +43,7 @@ class Column:
         """Return the aggregate over signals, as SQL."""
         value, when = self.value, self.when
         if self.how == "last":
-            at = "coalesce(end_us, ts_us)"
-            value = f"CAST({at} + {_EPOCH_SHIFT} AS VARCHAR) || CAST({self.value} AS VARCHAR)"
+            value = f"at_text || CAST({self.value} AS VARCHAR)"
         inner = f"CASE WHEN {when} THEN {value} END" if when else value
         return f"{'max' if self.how == 'last' else self.how}({inner}) AS {self.stored}"
 
@@ -51,21 +51,24 @@ class Column:
         """Return the same aggregate over rows that are aggregates already."""
         return f"{'max' if self.how == 'last' else self.how}({self.stored}) AS {self.stored}"
 
-    def shown(self) -> str:
-        """Return the column as readers of the relation see it."""
+    def plain(self) -> str:
+        """Return the column's value, from the stored one."""
         if self.how != "last":
             return self.name
         text = f"substr({self.stored}, {_DIGITS + 1})"
-        value = text if self.type == "VARCHAR" else f"TRY_CAST({text} AS {self.type})"
-        return f"{value} AS {self.name}"
+        return text if self.type == "VARCHAR" else f"TRY_CAST({text} AS {self.type})"
+
+    def shown(self) -> str:
+        """Return the column as readers of the relation see it."""
+        return self.name if self.how != "last" else f"{self.plain()} AS {self.name}"
 
 
 @dataclass(frozen=True, slots=True)
 class Measure:
     """A length of time that a row of a relation shows once, and that `rates` then counts.
 
-    *value* (microseconds) is an expression over the row as it is now; a sample is taken
-    when it first becomes known, and counted at the event time *at*.
+    *value* (microseconds) and *at*, the event time at which it is counted, are expressions over
+    the times of a row; *service* and *key* are columns. A sample is taken when it is first known.
     """
 
     name: str
@@ -107,12 +110,28 @@ class Relation:
         keys = ", ".join(f"{value} AS {name}" for name, value in self.keys.items())
         columns = ",\n  ".join(column.fresh() for column in self.columns)
         by = ", ".join(str(i + 1) for i in range(len(self.keys)))
-        return f"SELECT {keys},\n  {columns}\nFROM {source} WHERE {self.where} GROUP BY {by}"
+        # once a row, not once for each *last*
+        timed = f"SELECT *, CAST({_END} + {_EPOCH_SHIFT} AS VARCHAR) AS at_text FROM {source}"
+        return f"SELECT {keys},\n  {columns}\nFROM ({timed}) AS s WHERE {self.where} GROUP BY {by}"
 
-    def merge(self, source: str) -> str:
+    def merge(self, source: str, extra: str = "") -> str:
         """Return the fold over *source* (rows of this relation, partial or whole)."""
         columns = ", ".join(column.merge() for column in self.columns)
-        return f"SELECT {self.key_list}, {columns} FROM {source} GROUP BY {self.key_list}"
+        return f"SELECT {self.key_list}, {columns}{extra} FROM {source} GROUP BY {self.key_list}"
+
+    def samples(self, source: str) -> str:
+        """Return what *source* (stored rows) shows of the measures for the first time.
+
+        A row each: namespace, measure, service, key, at_us, v (microseconds).
+        """
+        plain = {column.name: column.plain() for column in self.columns}
+        return " UNION ALL ".join(
+            f"SELECT namespace, '{one.name}' AS measure,"
+            f" coalesce({plain[one.service]}, '') AS service,"
+            f" coalesce({plain[one.key]}, '') AS key,"
+            f" {one.at} AS at_us, {one.value} AS v FROM {source} WHERE NOT {one.name}__done"
+            for one in self.measures
+        )
 
     @property
     def flags(self) -> tuple[str, ...]:
@@ -138,7 +157,6 @@ def _in(names: tuple[str, ...]) -> str:
     return "(" + ", ".join(f"'{name}'" for name in names) + ")"
 
 
-_END: Final = "coalesce(end_us, ts_us)"
 _AGENT: Final = f"phase IN {_in(SIGNS)}"
 _FINAL_RECORD: Final = f"phase = 'recorded' AND state IN {_in(FINAL)}"
 _DISPATCH: Final = "(phase = 'dispatched' OR phase = 'call.committed' AND purpose = 'dispatch')"

@@ -30,6 +30,7 @@ from collector.store.journal import Entry, Journal
 from collector.store.limits import Limits
 from collector.store.store import _BATCH_ROWS, _ROW_BYTES
 from model.clock import system_clock
+from model.signals import SCHEMA
 from model.units import us
 
 if TYPE_CHECKING:
@@ -198,7 +199,10 @@ def _on_engine(
 
 
 def _insert(db: duckdb.DuckDBPyConnection) -> _Apply:
-    """Return what inserts into the table of signals, and does nothing else."""
+    """Return what inserts into a table of signals, and does nothing else."""
+    db.register("batch_arrow", SCHEMA.empty_table())
+    db.execute("CREATE TABLE signals AS SELECT * FROM batch_arrow")
+    db.unregister("batch_arrow")
 
     def apply(signals: pa.Table) -> None:
         db.register("batch_arrow", signals)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
@@ -15,16 +16,19 @@ from model.units import DAY_US, HOUR_US, us
 if TYPE_CHECKING:
     from collector.store.fold import Fold
     from collector.store.limits import Limits
+    from collector.store.recent import Recent
     from model.relations import Relation
+
+_LOG = logging.getLogger("zombiewatch.store")
 
 _MERGE: Final = 8
 """So many small segments of one table are merged into one."""
 
+_PLAIN: Final = ("marks", "rates", "gaps")
+
 _HOT: Final = (
     *(f"{one.name}_{part}" for one in RELATIONS for part in ("open", "closed")),
-    "marks",
-    "rates",
-    "gaps",
+    *_PLAIN,
 )
 
 
@@ -35,9 +39,15 @@ class Checkpoints:
     """
 
     def __init__(
-        self, db: duckdb.DuckDBPyConnection, folded: Fold, disk: Disk, limits: Limits
+        self,
+        db: duckdb.DuckDBPyConnection,
+        folded: Fold,
+        recent: Recent,
+        disk: Disk,
+        limits: Limits,
     ) -> None:
         self._db = db
+        self._recent = recent
         self._fold = folded
         self._disk = disk
         self._limits = limits
@@ -71,7 +81,11 @@ class Checkpoints:
         try:
             manifest = self._write(applied, now_us)
             self._disk.commit(manifest)
-        except (OSError, duckdb.Error):
+        except (OSError, duckdb.Error) as error:
+            _LOG.warning(
+                "a checkpoint could not be written; the journal keeps everything meanwhile: %s",
+                error,
+            )
             self._db.execute("ROLLBACK")
             self.errors += 1
             self._sweep()
@@ -83,6 +97,7 @@ class Checkpoints:
         self._manifests = [manifest, *self._manifests][:KEEP]
         with self.reading:
             self.segments = tuple(manifest.segments)
+            self._recent.clear()
             self._sweep()
         return True
 
@@ -92,8 +107,9 @@ class Checkpoints:
     def _write(self, applied: int, now_us: int) -> Manifest:
         db, tag = self._db, f"{applied:020d}-{now_us:020d}"
         manifest = Manifest(applied, now_us, segments=self._retained(now_us))
-        self._segment(manifest, "signals", "signals", "arrived_us", tag)
-        db.execute("DELETE FROM signals")
+        db.register("recent", self._recent.table())
+        self._segment(manifest, "signals", "recent", "arrived_us", tag)
+        db.unregister("recent")
         self.settle_us = us(self._limits.settle_s)
         for relation in RELATIONS:
             if relation.closed != "FALSE":
@@ -104,7 +120,8 @@ class Checkpoints:
         self._fold.compact_rates(now_us, DAY_US)
         self._merge(manifest, tag)
         for table in _HOT:
-            file = self._disk.write(db, table, f"snapshots/{tag}-{table}.parquet", f"FROM {table}")
+            rows = f"FROM {table}" if table in _PLAIN else f"SELECT * EXCLUDE (h) FROM {table}"
+            file = self._disk.write(db, table, f"snapshots/{tag}-{table}.parquet", rows)
             if file:
                 manifest.hot.append(file)
         return manifest
@@ -112,8 +129,7 @@ class Checkpoints:
     def _segment(self, manifest: Manifest, table: str, rows: str, at: str, tag: str) -> None:
         file = self._disk.write(self._db, table, f"segments/{table}-{tag}.parquet", f"FROM {rows}")
         if file:
-            span = self._db.execute(f"SELECT min({at}), max({at}) FROM {rows}").fetchone()
-            low, high = span or (0, 0)
+            [(low, high)] = self._db.execute(f"SELECT min({at}), max({at}) FROM {rows}").fetchall()
             manifest.segments.append(
                 File(file.name, table, file.rows, file.size, file.crc, low or 0, high or 0)
             )
@@ -123,18 +139,18 @@ class Checkpoints:
         db, limits = self._db, self._limits
         opened, closed = f"{relation.name}_open", f"{relation.name}_closed"
         cut = now_us - us(limits.settle_s)
-        row = db.execute(
+        newest_over = db.execute(
             f"SELECT last_seen_us FROM {closed} ORDER BY last_seen_us DESC"
             f" LIMIT 1 OFFSET {limits.hot_rows}"
-        ).fetchone()
-        if row and row[0] > cut:
-            cut = row[0]
+        ).fetchall()
+        if newest_over and newest_over[0][0] > cut:
+            cut = newest_over[0][0]
             self.settle_us = min(self.settle_us, now_us - cut)
         stale = cut if relation.open_for == "settle" else now_us - us(limits.abandon_s)
         db.execute(
             "CREATE OR REPLACE TEMP TABLE settled AS"
-            f" SELECT * FROM {closed} WHERE last_seen_us <= {cut}"
-            f" UNION ALL SELECT * FROM {opened} WHERE last_seen_us <= {stale}"
+            f" SELECT * EXCLUDE (h) FROM {closed} WHERE last_seen_us <= {cut}"
+            f" UNION ALL SELECT * EXCLUDE (h) FROM {opened} WHERE last_seen_us <= {stale}"
         )
         db.execute(f"DELETE FROM {closed} WHERE last_seen_us <= {cut}")
         db.execute(f"DELETE FROM {opened} WHERE last_seen_us <= {stale}")
@@ -179,9 +195,7 @@ class Checkpoints:
             self._db.execute("BEGIN")
             try:
                 for file in manifest.hot:
-                    self._db.execute(
-                        f"INSERT INTO {file.table} BY NAME FROM {self._disk.sql([file])}"
-                    )
+                    self._fold.take(file.table, self._disk.sql([file]))
                 self._db.execute("COMMIT")
             except duckdb.Error:
                 self._db.execute("ROLLBACK")

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 import google_crc32c
 import orjson
 
+from collector.store.fold import rows_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
@@ -69,10 +71,10 @@ class Disk:
         path = self.root / name
         partial = path.with_suffix(".partial")
         try:
-            row = connection.execute(
-                f"COPY ({query}) TO '{_quoted(partial)}' (FORMAT parquet, COMPRESSION zstd)"
-            ).fetchone()
-            rows = int(row[0]) if row else 0
+            rows = rows_of(
+                connection,
+                f"COPY ({query}) TO '{_quoted(partial)}' (FORMAT parquet, COMPRESSION zstd)",
+            )
             if not rows:
                 partial.unlink(missing_ok=True)
                 return None

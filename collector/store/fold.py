@@ -2,8 +2,8 @@
 
 For each relation there is a table of open rows and one of closed ones. A batch of signals
 is grouped by the relation's declaration; rows of the same keys, open or closed, are taken
-back and folded with it; the result is put where it belongs. The cost depends on the batch
-and on what is open, not on how much has been seen.
+back and folded with it; the result is put where it belongs. Nothing else is touched: the
+cost depends on the batch, and to find its keys costs one look at a column of numbers.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Final
 import duckdb
 
 from model.relations import MARKS, MARKS_WHERE, RELATIONS, Relation
-from model.signals import COLUMNS
+from model.signals import SCHEMA
 from model.units import HOUR_US
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     import pyarrow as pa
 
@@ -25,17 +25,6 @@ BUCKETS: Final = 8
 """Histogram buckets for each doubling of a duration: bounds 9% apart."""
 
 RATES: Final = "namespace, measure, service, key, bin_us, bucket, n, total_us"
-
-_SQL_TYPES: Final = {
-    "string": "VARCHAR",
-    "int64": "BIGINT",
-    "int32": "INTEGER",
-    "int16": "SMALLINT",
-    "double": "DOUBLE",
-    "bool": "BOOLEAN",
-}
-
-Lookup = "Callable[[duckdb.DuckDBPyConnection, Relation, str], str | None]"
 
 
 def connect(memory_limit_bytes: int, threads: int = 2) -> duckdb.DuckDBPyConnection:
@@ -57,12 +46,11 @@ def connect(memory_limit_bytes: int, threads: int = 2) -> duckdb.DuckDBPyConnect
 
 def create(connection: duckdb.DuckDBPyConnection) -> None:
     """Make the empty hot tables and the views that readers see."""
-    columns = ", ".join(f"{name} {_SQL_TYPES[str(kind)]}" for name, kind in COLUMNS.items())
-    connection.execute(f"CREATE TABLE signals ({columns})")
-    connection.execute(f"CREATE TABLE marks AS SELECT {MARKS} FROM signals")
+    connection.register("batch", SCHEMA.empty_table())
+    connection.execute(f"CREATE TABLE marks AS SELECT {MARKS} FROM batch")
     for relation in RELATIONS:
         flags = "".join(f", FALSE AS {flag}" for flag in relation.flags)
-        empty = f"SELECT *{flags} FROM ({relation.fresh('signals')}) LIMIT 0"
+        empty = f"SELECT *{flags}, {_hash(relation)} AS h FROM ({relation.fresh('batch')}) LIMIT 0"
         for part in ("open", "closed"):
             connection.execute(f"CREATE TABLE {relation.name}_{part} AS {empty}")
         flags = "".join(f", {flag}" for flag in relation.flags)
@@ -78,6 +66,7 @@ def create(connection: duckdb.DuckDBPyConnection) -> None:
     )
     connection.execute("CREATE TABLE gaps (way VARCHAR, from_us BIGINT, to_us BIGINT)")
     connection.execute(_LEARNED)
+    connection.unregister("batch")
 
 
 _LEARNED: Final = f"""
@@ -119,12 +108,9 @@ class Fold:
 
     def apply(self, signals: pa.Table) -> None:
         """Fold *signals* (see `model.signals`) into every relation, all or nothing."""
+        self._db.register("batch", signals)
         self._db.execute("BEGIN")
         try:
-            self._db.register("batch_arrow", signals)
-            self._db.execute("CREATE OR REPLACE TEMP TABLE batch AS SELECT * FROM batch_arrow")
-            self._db.unregister("batch_arrow")
-            self._db.execute("INSERT INTO signals SELECT * FROM batch")
             self._db.execute(f"INSERT INTO marks SELECT {MARKS} FROM batch WHERE {MARKS_WHERE}")
             for relation in RELATIONS:
                 self._fold(relation)
@@ -132,88 +118,109 @@ class Fold:
         except BaseException:
             self._db.execute("ROLLBACK")
             raise
+        finally:
+            self._db.unregister("batch")
 
     def _fold(self, relation: Relation) -> None:
-        db, name, keys = self._db, relation.name, relation.key_list
+        """Group the batch, take back what is known of the same keys, group again, put it away."""
         none = "".join(f", FALSE AS {flag}" for flag in relation.flags)
-        db.execute(
-            f"CREATE OR REPLACE TEMP TABLE delta AS SELECT *{none} FROM ({relation.fresh('batch')})"
-        )
-        if not _count(db, "delta"):
+        fresh = f"SELECT *{none}, {_hash(relation)} AS h FROM ({relation.fresh('batch')})"
+        if not self._make("delta", fresh):
             return
-        same = f"SEMI JOIN delta USING ({keys})"
-        parts = ["SELECT * FROM delta", f"SELECT o.* FROM {name}_open o {same}"]
-        back = f"SELECT c.* FROM {name}_closed c {same}"
-        db.execute(f"CREATE OR REPLACE TEMP TABLE back AS {back}")
-        returned = _count(db, "back")
-        parts.append("SELECT * FROM back")
+        parts = [
+            f"SELECT o.*, o.rowid AS was, '{part}' AS part FROM {relation.name}_{part} o"
+            " WHERE h IN (SELECT h FROM delta)"
+            for part in _parts(relation)
+        ]
+        known = self._make("back", " UNION ALL ".join(parts))
         history = self._history(relation)
-        if history:
-            parts.append(f"SELECT * FROM {history}")
-        flags = ", ".join(f"bool_or({flag}) AS {flag}" for flag in relation.flags)
-        union = "(" + " UNION ALL BY NAME ".join(parts) + ")"
-        merged = relation.merge(union).replace(" FROM (", f", {flags} FROM (", 1)
-        db.execute(f"CREATE OR REPLACE TEMP TABLE merged AS {merged}")
-        self._measure(relation)
+        rows = "delta"
+        if known or history:
+            rows = self._merged(relation)
+        self._measure(relation, rows)
+        if known:
+            self._take_back(relation)
         done = ", ".join(
             f"{m.name}__done OR ({m.value}) IS NOT NULL AS {m.name}__done"
             for m in relation.measures
         )
         row = f"* REPLACE ({done})" if done else "*"
-        rest = f"SELECT o.* FROM {name}_open o ANTI JOIN delta USING ({keys})"
-        db.execute(
-            f"CREATE OR REPLACE TABLE {name}_open AS {rest} UNION ALL BY NAME"
-            f" SELECT {row} FROM merged WHERE NOT ({relation.closed})"
-        )
-        if returned:
-            on = " AND ".join(f"{name}_closed.{key} = back.{key}" for key in relation.keys)
-            db.execute(f"DELETE FROM {name}_closed USING back WHERE {on}")
-        db.execute(
-            f"INSERT INTO {name}_closed BY NAME SELECT {row} FROM merged WHERE {relation.closed}"
-        )
+        for part, which in _parts(relation).items():
+            self._db.execute(
+                f"INSERT INTO {relation.name}_{part} BY NAME SELECT {row} FROM {rows} WHERE {which}"
+            )
 
-    def _history(self, relation: Relation) -> str | None:
-        """Return a table of what history holds of the keys that are new and not at their start.
+    def _make(self, name: str, query: str) -> int:
+        """Make the temporary table *name* of *query*; return how many rows it has."""
+        return rows_of(self._db, f"CREATE OR REPLACE TEMP TABLE {name} AS {query}")
+
+    def _merged(self, relation: Relation) -> str:
+        """Make the table of the rows that are new and those that what was known is folded into."""
+        flags = "".join(f", bool_or({flag}) AS {flag}" for flag in relation.flags)
+        known = (
+            "(SELECT * FROM delta WHERE h IN (SELECT h FROM back)"
+            " UNION ALL BY NAME SELECT * EXCLUDE (was, part) FROM back)"
+        )
+        self._make(
+            "merged",
+            "SELECT * FROM delta WHERE h NOT IN (SELECT h FROM back) UNION ALL BY NAME "
+            + relation.merge(known, f"{flags}, min(h) AS h"),
+        )
+        return "merged"
+
+    def _take_back(self, relation: Relation) -> None:
+        for part in _parts(relation):
+            self._db.execute(
+                f"DELETE FROM {relation.name}_{part}"
+                f" WHERE rowid IN (SELECT was FROM back WHERE part = '{part}')"
+            )
+
+    def _history(self, relation: Relation) -> int:
+        """Take back what history holds of the keys that are new and not at their start.
 
         Keys that are older than the settle time and unknown to history too are marked late:
         we have not seen all of them, so nothing may be concluded from what is absent.
+        Returns how many rows history had.
         """
         db, keys = self._db, relation.key_list
-        first = "first_us" if any(c.name == "first_us" for c in relation.columns) else None
-        if relation.name != "attempts" or first is None:
-            return None
-        old = f"{first} < first_seen_us - {self._settle_us}"
-        db.execute(
-            f"CREATE OR REPLACE TEMP TABLE strangers AS SELECT d.* FROM delta d"
-            f" ANTI JOIN {relation.name}_open o USING ({keys}) ANTI JOIN back b USING ({keys})"
-            f" WHERE NOT coalesce({relation.opening}, FALSE) OR {old}"
+        if relation.name != "attempts":
+            return 0
+        old = f"first_us < first_seen_us - {self._settle_us}"
+        strangers = self._make(
+            "strangers",
+            f"SELECT * FROM delta ANTI JOIN back USING ({keys})"
+            f" WHERE NOT coalesce({relation.opening}, FALSE) OR {old}",
         )
-        if not _count(db, "strangers"):
-            return None
+        if not strangers:
+            return 0
         found = self._lookup(db, relation, "strangers") if self._lookup else None
         known = f"ANTI JOIN {found} f USING ({keys})" if found else ""
-        on = " AND ".join(f"delta.{key} = s.{key}" for key in relation.keys)
         db.execute(
-            f"UPDATE delta SET late = TRUE FROM (SELECT s.* FROM strangers s {known} WHERE {old}) s"
-            f" WHERE {on}"
+            "UPDATE delta SET late = TRUE"
+            f" FROM (SELECT h FROM strangers s {known} WHERE {old}) AS s WHERE delta.h = s.h"
         )
-        return found
+        if not found:
+            return 0
+        return rows_of(
+            db, f"INSERT INTO back BY NAME SELECT *, {_hash(relation)} AS h FROM {found}"
+        )
 
-    def _measure(self, relation: Relation) -> None:
+    def _measure(self, relation: Relation, rows: str) -> None:
+        """Count the lengths of time that *rows* show for the first time."""
         if not relation.measures:
             return
-        flags = "".join(f", {flag}" for flag in relation.flags)
-        self._db.execute("CREATE OR REPLACE TEMP TABLE shown AS " + relation.shown("merged", flags))
-        for measure in relation.measures:
-            self._db.execute(
-                f"INSERT INTO rates SELECT namespace, '{measure.name}',"
-                f" coalesce({measure.service}, ''),"
-                f" coalesce({measure.key}, ''), {measure.at} // {self._bin_us} * {self._bin_us},"
-                f" CAST(floor(log2(greatest(v, 1)) * {BUCKETS}) AS INTEGER), count(*), sum(v)"
-                f" FROM (SELECT *, {measure.value} AS v FROM shown)"
-                f" WHERE v >= 0 AND NOT {measure.name}__done"
-                " GROUP BY ALL"
-            )
+        self._db.execute(
+            f"INSERT INTO rates SELECT namespace, measure, service, key,"
+            f" at_us // {self._bin_us} * {self._bin_us} AS bin_us,"
+            f" CAST(floor(log2(greatest(v, 1)) * {BUCKETS}) AS INTEGER) AS bucket, count(*), sum(v)"
+            f" FROM ({relation.samples(rows)}) WHERE v >= 0 GROUP BY ALL"
+        )
+
+    def take(self, table: str, source: str) -> None:
+        """Put the rows of *source*, written from the hot *table* before, back into it."""
+        hashed = {f"{one.name}_{part}": _hash(one) for one in RELATIONS for part in _parts(one)}
+        more = f", {hashed[table]} AS h" if table in hashed else ""
+        self._db.execute(f"INSERT INTO {table} BY NAME SELECT *{more} FROM {source}")
 
     def compact_rates(self, now_us: int, keep_us: int) -> None:
         """Sum equal bins into one row, bins older than 2 h by the hour, and forget the oldest."""
@@ -226,25 +233,19 @@ class Fold:
         )
 
 
-def _count(connection: duckdb.DuckDBPyConnection, table: str) -> int:
-    row = connection.execute(f"SELECT count(*) FROM {table}").fetchone()
-    return int(row[0]) if row else 0
+def rows_of(connection: duckdb.DuckDBPyConnection, change: str) -> int:
+    """Execute a statement that makes, adds or writes rows; return how many."""
+    # to the end: a result that is not fetched to its end bars `register`
+    return sum(int(row[0]) for row in connection.execute(change).fetchall())
 
 
-def from_scratch(connection: duckdb.DuckDBPyConnection, relation: Relation, signals: str) -> str:
-    """Return the SELECT that the fold must equal: the declaration over all *signals* at once."""
-    del connection
-    return relation.shown(f"({relation.fresh(signals)})")
+def _hash(relation: Relation) -> str:
+    """Return what tells most keys apart by one comparison of numbers; nothing rests on it alone."""
+    return f"hash({relation.key_list})"
 
 
-def settled(
-    connection: duckdb.DuckDBPyConnection, names: Sequence[str], now_us: int, settle_us: int
-) -> int:
-    """Return how many closed rows of the relations *names* are older than the settle time."""
-    counts = [
-        connection.execute(
-            f"SELECT count(*) FROM {name}_closed WHERE last_seen_us < {now_us - settle_us}"
-        ).fetchone()
-        for name in names
-    ]
-    return sum(int(row[0]) for row in counts if row)
+def _parts(relation: Relation) -> dict[str, str]:
+    """Return the tables that a relation is kept in, and which rows belong there."""
+    if relation.closed == "FALSE":
+        return {"open": "TRUE"}
+    return {"open": f"NOT ({relation.closed})", "closed": relation.closed}

@@ -19,6 +19,7 @@ from collector.store.checkpoint import Checkpoints
 from collector.store.disk import Disk
 from collector.store.folder import DataFolderError, Folder
 from collector.store.journal import Entry, Journal, JournalFullError
+from collector.store.recent import Recent
 from model.signals import COLUMNS
 from model.units import SECOND_US, us
 
@@ -42,7 +43,7 @@ _TELL_US: Final = 3 * SECOND_US
 _SOURCES: Final = 10_000
 """So many pairs of service and way are remembered; names that never end must not pile up."""
 
-_ROW_BYTES: Final = 200
+_ROW_BYTES: Final = 400
 """What a row takes in a body, at the least likely: decides how many bodies make a batch."""
 
 
@@ -87,7 +88,8 @@ class Store:
             settle_us=us(limits.settle_s),
             lookup=self._lookup,
         )
-        self._checkpoints = Checkpoints(self._db, self._fold, self._disk, limits)
+        self._recent = Recent()
+        self._checkpoints = Checkpoints(self._db, self._fold, self._recent, self._disk, limits)
         self.stats = Stats()
         self._waiting: list[Record] = []
         self._applying: list[Record] = []
@@ -199,6 +201,7 @@ class Store:
             signals, counts = self._pipeline.signals(records)
             if signals.num_rows:
                 self._fold.apply(signals)
+                self._recent.add(signals)
         except Exception as error:  # noqa: BLE001 - whatever it holds, the next ones are applied
             if isinstance(error, duckdb.OutOfMemoryException):
                 self._checkpoint()  # what is on disk need not be in memory
@@ -242,8 +245,7 @@ class Store:
         if now - self._noted_us >= SECOND_US:
             self._noted_us = now
             self._folder.alive(now)
-        row = self._db.execute("SELECT count(*) FROM signals").fetchone()
-        waiting = int(row[0]) if row else 0
+        waiting = self._recent.rows
         due = waiting > 0 and now - self._checkpointed_us >= us(self._limits.checkpoint_s)
         pressed = (
             now - self._checkpointed_us >= SECOND_US
@@ -269,9 +271,6 @@ class Store:
 
     def _checkpoint(self, *, again: bool = False) -> bool:
         if not self._checkpoints.make(self.stats.applied, self._clock(), again=again):
-            _LOG.warning(
-                "a checkpoint could not be written; the journal keeps everything meanwhile"
-            )
             return False
         try:
             self._journal.trim(self._checkpoints.trimmable)
@@ -321,10 +320,11 @@ class Store:
         names = ", ".join(COLUMNS)
         with self._checkpoints.reading:
             history = [one for one in self._checkpoints.segments if one.table == "signals"]
-            sources = ["signals", *([self._disk.sql(history)] if history else [])]
+            sources = ["recent", *([self._disk.sql(history)] if history else [])]
             # by name: segments of an older version may lack a column
             every = " UNION ALL BY NAME ".join(f"SELECT * FROM {source}" for source in sources)
             cursor = self._db.cursor()
+            cursor.register("recent", self._recent.table())
             try:
                 rows = cursor.execute(
                     f"SELECT {names} FROM ({every}) WHERE {column} = $value"

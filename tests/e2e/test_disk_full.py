@@ -163,7 +163,7 @@ def test_a_full_disk_loses_nothing_that_was_taken(
     disk.fill()
     comes_again(sender.until_full())
     late = write(path, [f"late-{number}" for number in range(1000)])
-    beats = []
+    beats: list[str] = []
     while (beat := sidecar.beat({"task_id": f"beat-{len(beats)}"})).status == 200:
         beats.append(f"beat-{len(beats)}")  # the journal was just trimmed: a little fits again
     assert (beat.status, beat.headers["retry-after"]) == (503, "1")
