@@ -49,6 +49,23 @@ DETECTOR = Detector(
     lasts="occurrence",
     thresholds={"clock_margin_s": 0.02},
     sql="""
+WITH suspects AS (
+  SELECT * FROM calls g WHERE g.gave_up_us IS NOT NULL AND g.ok_us IS NULL
+    AND g.sent_us = g.sent_last_us AND g.last_seen_us > {now} - {occurrence_us}
+),
+near AS (
+  SELECT * FROM calls c WHERE EXISTS (SELECT 1 FROM suspects g WHERE g.namespace = c.namespace
+    AND g.request_id = c.request_id)
+),
+pairs AS (
+  SELECT g.*, g.hop AS other FROM suspects g
+  UNION ALL
+  SELECT g.*, c.hop AS other FROM suspects g
+  JOIN near c ON c.namespace = g.namespace AND c.request_id = g.request_id AND c.hop <> g.hop
+  WHERE NOT EXISTS (SELECT 1 FROM near o WHERE o.namespace = g.namespace
+    AND o.request_id = g.request_id AND abs(o.sent_us - g.sent_us) > 1000000)
+),
+answers AS (SELECT * FROM suspects UNION SELECT * FROM near)
 SELECT a.namespace, a.subject, a.name, a.service, a.queue, a.gave_up_us AS since_us,
   CASE WHEN a.purpose NOT IN ('dispatch', 'report') OR EXISTS (
     SELECT 1 FROM calls r WHERE r.namespace = a.namespace AND r.task = a.task
@@ -66,17 +83,13 @@ FROM (
     g.gave_up_us - g.sent_us AS waited_us, c.committed_us - c.received_us AS served_us,
     CASE WHEN g.caller_host = c.callee_host THEN c.committed_us - g.gave_up_us
       ELSE (c.committed_us - c.received_us) - (g.gave_up_us - g.sent_us) END AS after_us
-  FROM calls g
-  JOIN calls c ON c.namespace = g.namespace AND (c.hop = g.hop OR c.request_id = g.request_id)
-  WHERE g.gave_up_us IS NOT NULL AND g.ok_us IS NULL AND g.sent_us = g.sent_last_us
-    AND c.committed_us IS NOT NULL AND c.received_us = c.received_last_us
+  FROM pairs g
+  JOIN answers c ON c.namespace = g.namespace AND c.hop = g.other
+  WHERE c.committed_us IS NOT NULL AND c.received_us = c.received_last_us
     AND coalesce(g.purpose, '') IN (coalesce(c.purpose, ''), '')
-    AND g.last_seen_us > {now} - {occurrence_us}
-    AND (c.hop = g.hop OR NOT EXISTS (SELECT 1 FROM calls o WHERE o.namespace = g.namespace
-      AND o.request_id = g.request_id AND abs(o.sent_us - g.sent_us) > 1000000))
 ) a
 WHERE a.after_us > {clock_margin_s} * 1e6
-  AND NOT EXISTS (SELECT 1 FROM calls w WHERE w.namespace = a.namespace
+  AND NOT EXISTS (SELECT 1 FROM near w WHERE w.namespace = a.namespace
     AND w.request_id = a.request_id AND w.ok_us IS NOT NULL AND w.purpose = a.purpose)
 QUALIFY row_number() OVER (PARTITION BY a.namespace, a.subject ORDER BY a.after_us DESC, a.task) = 1
 ORDER BY since_us, subject""",

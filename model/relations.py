@@ -184,19 +184,24 @@ def _last(name: str, value: str, when: str = "", kind: str = "VARCHAR") -> Colum
     return Column(name, "last", value, f"{when} AND {known}" if when else known, kind)
 
 
+def _fixed(name: str, value: str, when: str = "", kind: str = "VARCHAR") -> Column:
+    """Return what cannot change within a row: of several values, the greatest, and at less cost."""
+    return Column(name, "max", value, when, kind)
+
+
 ATTEMPTS: Final = Relation(
     name="attempts",
     doc="One attempt of one task: what both sides said of it.",
     keys={"namespace": "namespace", "task": "task", "attempt": "coalesce(attempt, 1)"},
     where=f"task IS NOT NULL AND phase IN {_in((*TASK, *CALLER, *CALLEE))}",
     columns=(
-        _last("name", "task_name"),
+        _fixed("name", "task_name"),
         _last("queue", "queue"),
         _last("service", "service", _DISPATCHER_SAYS),
         _last("agent_service", "service", _AGENT),
         _last("agent", "instance", _AGENT),
         _last("request_id", "request_id", _RUNNING),
-        _last("trace_id", "trace_id"),
+        _fixed("trace_id", "trace_id"),
         Column("first_us", "min", "ts_us"),
         Column("first_seen_us", "min", "arrived_us"),
         Column("last_seen_us", "max", "arrived_us"),
@@ -294,9 +299,9 @@ RUNS: Final = Relation(
     },
     where=f"task IS NOT NULL AND {_AGENT}",
     columns=(
-        _last("service", "service"),
-        _last("host", "host"),
-        _last("name", "task_name"),
+        _fixed("service", "service"),
+        _fixed("host", "host"),
+        _fixed("name", "task_name"),
         *_times("accepted", "phase = 'accepted'"),
         *_times("started", f"phase = 'accepted' OR {_BEGUN}"),
         *_times("beat", "phase = 'heartbeat'", last=True),
@@ -327,22 +332,22 @@ CALLS: Final = Relation(
         " OR kind <> 'span' AND request_id IS NOT NULL)"
     ),
     columns=(
-        _last("request_id", "request_id"),
-        _last("trace_id", "trace_id"),
-        _last("purpose", "purpose"),
-        _last("task", "task"),
-        _last("caller_task", "task", f"phase IN {_in(CALLER)}"),
-        _last("attempt", "attempt", kind="INTEGER"),
-        _last("task_name", "task_name"),
-        _last("queue", "queue"),
-        _last("name", "name"),
-        _last("peer", "peer", f"phase IN {_in(CALLER)}"),
-        _last("caller", "service", f"phase IN {_in(CALLER)}"),
-        _last("caller_host", "host", f"phase IN {_in(CALLER)}"),
-        _last("callee_host", "host", f"phase IN {_in(CALLEE)}"),
-        _last("caller_instance", "instance", f"phase IN {_in(CALLER)}"),
-        _last("callee", "service", f"phase IN {_in(CALLEE)}"),
-        _last("callee_instance", "instance", f"phase IN {_in(CALLEE)}"),
+        _fixed("request_id", "request_id"),
+        _fixed("trace_id", "trace_id"),
+        _fixed("purpose", "purpose"),
+        _fixed("task", "task"),
+        _fixed("caller_task", "task", f"phase IN {_in(CALLER)}"),
+        _fixed("attempt", "attempt", kind="INTEGER"),
+        _fixed("task_name", "task_name"),
+        _fixed("queue", "queue"),
+        _fixed("name", "name"),
+        _fixed("peer", "peer", f"phase IN {_in(CALLER)}"),
+        _fixed("caller", "service", f"phase IN {_in(CALLER)}"),
+        _fixed("caller_host", "host", f"phase IN {_in(CALLER)}"),
+        _fixed("callee_host", "host", f"phase IN {_in(CALLEE)}"),
+        _fixed("caller_instance", "instance", f"phase IN {_in(CALLER)}"),
+        _fixed("callee", "service", f"phase IN {_in(CALLEE)}"),
+        _fixed("callee_instance", "instance", f"phase IN {_in(CALLEE)}"),
         *_times(
             "sent", f"phase IN {_in(CALLER)} AND (phase = 'call.sent' OR kind = 'span')", last=True
         ),
@@ -399,8 +404,8 @@ INSTANCES: Final = Relation(
     },
     where="service IS NOT NULL OR instance IS NOT NULL",
     columns=(
-        _last("side", "side"),
-        _last("host", "host"),
+        _fixed("side", "side"),
+        _fixed("host", "host"),
         Column("first_us", "min", "ts_us"),
         Column("last_us", "max", "ts_us"),
         Column("first_seen_us", "min", "arrived_us"),
