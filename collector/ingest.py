@@ -64,8 +64,9 @@ class Ingest:
 
     def stop(self) -> None:
         """Write what is waiting, then end."""
-        self._queue.put(None)
-        self._thread.join()
+        if self._thread.is_alive():
+            self._queue.put(None)
+            self._thread.join()
 
     def _run(self) -> None:
         running = True

@@ -123,9 +123,7 @@ class Service:
     def judge_now(self, reader: Any) -> Report:  # noqa: ANN401 - a DuckDB cursor
         """Evaluate all detectors once, at the moment up to which the relations are complete."""
         now = self.store.complete_us()
-        report = self.judge.evaluate(
-            reader, now, heard_us=self.files.heard_us(self.store.stats.applied)
-        )
+        report = self.judge.evaluate(reader, now, heard_us=self.files.heard_us(self.store.applied))
         for name in report.took_s.keys() - report.failed.keys():
             self.judged_us[name] = now
         self.last_report = report

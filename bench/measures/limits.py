@@ -26,9 +26,9 @@ from bench.traffic import KINDS, RECORD_KINDS, requests
 from collector import otlp
 from collector.pipeline import Pipeline, Record
 from collector.store import fold
+from collector.store.backlog import ROWS
 from collector.store.journal import Entry, Journal
 from collector.store.limits import Limits
-from collector.store.store import _BATCH_ROWS, _ROW_BYTES
 from model.clock import system_clock
 from model.signals import SCHEMA
 from model.units import us
@@ -146,8 +146,8 @@ class _Stages:
         rows = 0
         for number, one in enumerate(self.made, 1):
             batch.append(Record(number, kind, system_clock(), {}, self._body(one)))
-            rows += 1 + len(one.body) // _ROW_BYTES
-            if rows >= _BATCH_ROWS:
+            rows += one.records
+            if rows >= ROWS:
                 yield batch
                 batch, rows = [], 0
         if batch:

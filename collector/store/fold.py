@@ -27,7 +27,7 @@ BUCKETS: Final = 8
 RATES: Final = "namespace, measure, service, key, bin_us, bucket, n, total_us"
 
 
-def connect(memory_limit_bytes: int, threads: int = 2) -> duckdb.DuckDBPyConnection:
+def connect(memory_limit_bytes: int, threads: int = 1) -> duckdb.DuckDBPyConnection:
     """Return an engine in memory, in UTC, that spills nothing to disk."""
     connection = duckdb.connect(
         ":memory:",

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+_READ_BYTES: Final = 16 << 20
+
 FORMAT: Final = 1
 """Version of the tables below, kept in SQLite's `user_version`."""
 
@@ -74,6 +76,9 @@ class Journal:
             "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name='record'), 0)"
         ).fetchone()[0]
         self.damaged = 0
+        self._reader = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        self._reader.execute("PRAGMA query_only=ON")
+        self._reading = threading.Lock()
         self._page = self._db.execute("PRAGMA page_size").fetchone()[0]
 
     def begin_after(self, last_id: int) -> None:
@@ -115,23 +120,29 @@ class Journal:
         return records
 
     def read(self, after: int, *, limit: int = 500) -> tuple[list[Record], int]:
-        """Return up to *limit* records past the ID *after*, and the last ID looked at.
+        """Return some records past the ID *after*, at most *limit*, and the last ID looked at.
 
-        Damaged records are left out and counted in `damaged`.
+        That is *after* itself where there are no more. Damaged records are left out and counted
+        in `damaged`. Senders need not wait meanwhile: this has a connection of its own.
         """
-        with self._lock:
-            found = self._db.execute(
+        records: list[Record] = []
+        last, size = after, 0
+        with self._reading:
+            found = self._reader.execute(
                 "SELECT id, kind, arrived_us, meta, crc, body FROM record"
                 " WHERE id > ? ORDER BY id LIMIT ?",
                 (after, limit),
-            ).fetchall()
-        records = []
-        for number, kind, arrived_us, meta, crc, body in found:
-            if google_crc32c.extend(google_crc32c.value(body), meta) != crc:
-                self.damaged += 1
-                continue
-            records.append(Record(number, kind, arrived_us, orjson.loads(meta), body))
-        return records, (found[-1][0] if found else after)
+            )
+            for last, kind, arrived_us, meta, crc, body in found:
+                size += len(body)
+                if google_crc32c.extend(google_crc32c.value(body), meta) == crc:
+                    records.append(Record(last, kind, arrived_us, orjson.loads(meta), body))
+                else:
+                    self.damaged += 1
+                if size > _READ_BYTES:
+                    break
+            found.close()
+        return records, last
 
     def positions(self) -> list[tuple[str, str, int, str]]:
         """Return how far each followed file has been taken in: file, mark, offset, path."""
@@ -165,4 +176,5 @@ class Journal:
 
     def close(self) -> None:
         """Close the file; everything appended is on disk already."""
+        self._reader.close()
         self._db.close()

@@ -17,6 +17,7 @@ class Limits:
     checkpoint_s: float = 30.0
     segment_rows: int = 500_000
     journal_bytes: int = 10 << 30
+    backlog_bytes: int = 64 << 20
     min_free_bytes: int = 256 << 20
     keep_s: float = 30 * 86_400.0
     keep_bytes: int = 50 << 30

@@ -74,10 +74,7 @@ def ask(of: Store, query: str) -> list[tuple[Any, ...]]:
 def crash(one: Store) -> None:
     """Let go of the folder as a kill would: nothing is written on the way out."""
     one._ingest.stop()
-    with one._wake:
-        one._stopping = True
-        one._wake.notify_all()
-    one._thread.join()
+    one._apply.stop()
     one._db.close()
     one._journal.close()
     one._folder.close()
