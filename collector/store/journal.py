@@ -100,7 +100,7 @@ class Journal:
         records, rows = [], []
         for offset, entry in enumerate(entries, self.last_id + 1):
             meta = orjson.dumps(dict(entry.meta))
-            crc = google_crc32c.extend(google_crc32c.value(entry.body), meta)
+            crc = _crc(entry.kind, entry.arrived_us, meta, entry.body)
             rows.append((offset, entry.kind, entry.arrived_us, meta, crc, entry.body))
             records.append(
                 Record(offset, entry.kind, entry.arrived_us, entry.meta, entry.body, entry.decoded)
@@ -128,21 +128,39 @@ class Journal:
         records: list[Record] = []
         last, size = after, 0
         with self._reading:
-            found = self._reader.execute(
-                "SELECT id, kind, arrived_us, meta, crc, body FROM record"
-                " WHERE id > ? ORDER BY id LIMIT ?",
-                (after, limit),
-            )
-            for last, kind, arrived_us, meta, crc, body in found:
-                size += len(body)
-                if google_crc32c.extend(google_crc32c.value(body), meta) == crc:
-                    records.append(Record(last, kind, arrived_us, orjson.loads(meta), body))
-                else:
-                    self.damaged += 1
-                if size > _READ_BYTES:
-                    break
-            found.close()
+            try:
+                for row in self._rows("id > ? ORDER BY id LIMIT ?", after, limit):
+                    last = row[0]
+                    size += self._check(row, records)
+                    if size > _READ_BYTES:
+                        break
+            except sqlite3.DatabaseError:
+                # a page that is no page: each ID is asked for alone, and some are found
+                last = min(last + limit, self.last_id)
+                for number in range(records[-1].id + 1 if records else after + 1, last + 1):
+                    try:
+                        for row in self._rows("id = ?", number):
+                            self._check(row, records)
+                    except sqlite3.DatabaseError:
+                        self.damaged += 1
         return records, last
+
+    def _rows(self, where: str, *values: int) -> sqlite3.Cursor:
+        return self._reader.execute(
+            f"SELECT id, kind, arrived_us, meta, crc, body FROM record WHERE {where}", values
+        )
+
+    def _check(self, row: tuple[Any, ...], records: list[Record]) -> int:
+        """Add *row* to *records* if it is as it was written; return how large it is."""
+        number, kind, arrived_us, meta, crc, body = row
+        try:
+            if _crc(kind, arrived_us, meta, body) == crc:
+                records.append(Record(number, kind, arrived_us, orjson.loads(meta), body))
+                return len(body)
+        except (TypeError, ValueError, AttributeError):  # not even of the types that it had
+            pass
+        self.damaged += 1
+        return 0
 
     def positions(self) -> list[tuple[str, str, int, str]]:
         """Return how far each followed file has been taken in: file, mark, offset, path."""
@@ -178,3 +196,9 @@ class Journal:
         """Close the file; everything appended is on disk already."""
         self._reader.close()
         self._db.close()
+
+
+def _crc(kind: str, arrived_us: int, meta: bytes, body: bytes) -> int:
+    """Return the CRC32C of all of a record but its ID."""
+    crc = google_crc32c.value(f"{kind} {arrived_us} ".encode())
+    return int(google_crc32c.extend(google_crc32c.extend(crc, meta), body))
