@@ -14,6 +14,8 @@ from model.relations import RELATIONS
 from model.units import DAY_US, HOUR_US, us
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from collector.store.fold import Fold
     from collector.store.limits import Limits
     from collector.store.recent import Recent
@@ -57,6 +59,7 @@ class Checkpoints:
         self.settle_us = us(limits.settle_s)
         self.made = 0
         self.errors = 0
+        self._scrubbed = 0
 
     @property
     def applied(self) -> int:
@@ -179,35 +182,73 @@ class Checkpoints:
                 kept.append(one)
         return kept[::-1]
 
-    def recover(self) -> int:
-        """Load the newest snapshot that is whole; return the journal ID it covers, or 0."""
-        for manifest in self._disk.manifests():
-            if self._manifests or self._load(manifest):
-                self._manifests.append(manifest)
-        self._manifests = self._manifests[:KEEP]
+    # -- recovery ---------------------------------------------------------------------------
+
+    def recover(self, journal_from: int) -> int:
+        """Load the newest snapshot that is whole; return the journal ID it covers, or 0.
+
+        *journal_from* is the first ID that the journal has. Where it still has all that is past an
+        older snapshot, a newer one with any damage is dropped: replaying makes it anew. Where it
+        has not, what is whole is taken, and what is damaged is lost.
+        """
+        found = list(self._disk.manifests())
+        for at, manifest in enumerate(found):
+            older = found[at + 1] if at + 1 < len(found) else Manifest(0, 0)
+            known = {file.name for file in older.segments}
+            damaged = self._damaged(manifest, known)
+            for file in damaged:
+                self._disk.set_aside(self._disk.root / file.name)
+            new = [file.name for file in damaged if file.name not in known]
+            if new and journal_from <= older.applied + 1:
+                _LOG.warning("damaged, and made anew: %s", ", ".join(new))
+                continue
+            manifest.hot = [one for one in manifest.hot if one not in damaged]
+            manifest.segments = [one for one in manifest.segments if one not in damaged]
+            self._load(manifest)
+            self._manifests = [manifest, *found[at + 1 :]][:KEEP]
+            break
+        if not self._manifests:
+            self._disk.set_aside_strays()
         self._sweep()
         return self.applied
 
-    def _load(self, manifest: Manifest) -> bool:
-        """Take the hot tables of *manifest*; False, and nothing taken, if any is damaged."""
-        bad = [file for file in manifest.hot if not self._disk.good(file, whole=True)]
-        if not bad:
-            self._db.execute("BEGIN")
+    def _damaged(self, manifest: Manifest, known: Container[str]) -> list[File]:
+        """Return the files of *manifest* that are not as written.
+
+        All are read whole but those that are *known* for longer: they are many, and looked at only.
+        """
+        return [
+            file
+            for file in (*manifest.hot, *manifest.segments)
+            if not self._disk.good(file, whole=file.name not in known)
+        ]
+
+    def _load(self, manifest: Manifest) -> None:
+        """Take the hot tables and segments of *manifest*."""
+        self.segments = tuple(manifest.segments)
+        for file in manifest.hot:
             try:
-                for file in manifest.hot:
-                    self._fold.take(file.table, self._disk.sql([file]))
-                self._db.execute("COMMIT")
-            except duckdb.Error:
-                self._db.execute("ROLLBACK")
-                bad = manifest.hot
-        for file in bad:
-            self._disk.set_aside(self._disk.root / file.name)
-        if bad:
-            return False
-        good = [file for file in manifest.segments if self._disk.good(file, whole=False)]
-        for file in manifest.segments:
-            if file not in good:
+                self._fold.take(file.table, self._disk.sql([file]))
+            except duckdb.Error as error:  # whole, and yet not to be read: start-up never refuses
+                _LOG.warning("%s could not be loaded: %s", file.name, error)
                 self._disk.set_aside(self._disk.root / file.name)
-        manifest.segments = good
-        self.segments = tuple(good)
-        return True
+
+    def scrub(self) -> None:
+        """Read one segment whole, another each time: damage is found before it is asked for."""
+        segments = self.segments
+        if segments:
+            self._scrubbed = (self._scrubbed + 1) % len(segments)
+            if not self._disk.good(segments[self._scrubbed], whole=True):
+                self.drop_damaged()
+
+    def drop_damaged(self) -> bool:
+        """Read all segments; set aside those that are not as written. True where there were any.
+
+        For when history could not be read.
+        """
+        with self.reading:
+            damaged = [one for one in self.segments if not self._disk.good(one, whole=True)]
+            for one in damaged:
+                self._disk.set_aside(self._disk.root / one.name)
+            self.segments = tuple(one for one in self.segments if one not in damaged)
+        return bool(damaged)

@@ -129,6 +129,11 @@ class Disk:
         if path.exists():
             path.rename(self.root / "damaged" / path.name)
 
+    def set_aside_strays(self) -> None:
+        """Set aside segments that no manifest can be read for: they are history all the same."""
+        for path in (self.root / "segments").glob("*.parquet"):
+            self.set_aside(path)
+
     def sweep(self, kept: Iterable[Manifest]) -> None:
         """Remove what no manifest of *kept* names."""
         kept = list(kept)

@@ -81,6 +81,13 @@ class Journal:
         self._reading = threading.Lock()
         self._page = self._db.execute("PRAGMA page_size").fetchone()[0]
 
+    @property
+    def first_id(self) -> int:
+        """The ID of the oldest record that it still has; the next one's where it is empty."""
+        with self._lock:
+            found = self._db.execute("SELECT min(id) FROM record").fetchone()[0]
+        return self.last_id + 1 if found is None else int(found)
+
     def begin_after(self, last_id: int) -> None:
         """Give no ID up to *last_id* again, not even where an earlier journal was lost."""
         self.last_id = max(self.last_id, last_id)

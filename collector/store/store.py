@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import shutil
 import sqlite3
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import duckdb
 
 from collector.ingest import Ingest
 from collector.store import fold
@@ -17,14 +19,14 @@ from collector.store.folder import DataFolderError, Folder
 from collector.store.journal import Entry, Journal, JournalFullError
 from collector.store.recent import Recent
 from model.signals import COLUMNS
-from model.units import SECOND_US, us
+from model.units import MINUTE_US, SECOND_US, us
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from concurrent.futures import Future
     from pathlib import Path
 
-    import duckdb
+    import pyarrow as pa
 
     from collector.pipeline import Pipeline
     from collector.store.limits import Limits
@@ -34,8 +36,14 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("zombiewatch.store")
 
+T = TypeVar("T")
+
 _TELL_S: Final = 3.0
 """So often a long replay says how far it is."""
+
+
+_SCRUB_US: Final = MINUTE_US
+"""So often one segment is read whole, to see whether it is as it was written."""
 
 
 class Store:
@@ -66,8 +74,8 @@ class Store:
         self._recent = Recent()
         self._checkpoints = Checkpoints(self._db, self._fold, self._recent, self._disk, limits)
         self._refused = 0
-        self._checkpointed_us = self._noted_us = clock()
-        covered = self._checkpoints.recover()
+        self._checkpointed_us = self._noted_us = self._scrubbed_us = clock()
+        covered = self._checkpoints.recover(self._journal.first_id)
         self._journal.begin_after(covered)
         self._backlog = Backlog(
             self._journal.read,
@@ -143,6 +151,9 @@ class Store:
             and self._checkpoints.trimmable < self.applied
             and self._journal.size_bytes() > self._limits.journal_bytes // 2
         )
+        if now - self._scrubbed_us >= _SCRUB_US:
+            self._scrubbed_us = now
+            self._checkpoints.scrub()
         if due or pressed or waiting >= self._limits.segment_rows:
             self._checkpointed_us = now
             self._checkpoint(again=pressed)
@@ -193,6 +204,9 @@ class Store:
         if column not in {"task", "request_id", "trace_id"}:
             msg = f"{column} is not a key of timelines"
             raise ValueError(msg)
+        return self._whatever_is_damaged(lambda: self._timeline(column, value, limit))
+
+    def _timeline(self, column: str, value: str, limit: int) -> list[dict[str, Any]]:
         names = ", ".join(COLUMNS)
         with self._checkpoints.reading:
             history = [one for one in self._checkpoints.segments if one.table == "signals"]
@@ -214,14 +228,35 @@ class Store:
     def _lookup(
         self, connection: duckdb.DuckDBPyConnection, relation: Relation, keys: str
     ) -> str | None:
-        files = [one for one in self._checkpoints.segments if one.table == relation.name]
-        if not files:
+        """Register `found`, what history has of the keys of a table; see `Fold`."""
+        wanted = connection.sql(f"SELECT {relation.key_list} FROM {keys}").to_arrow_table()
+
+        def look() -> pa.Table | None:
+            files = [one for one in self._checkpoints.segments if one.table == relation.name]
+            if not files:
+                return None
+            # a cursor of its own: a file that cannot be read must not end the fold's transaction
+            with self._db.cursor() as cursor:
+                cursor.register("wanted", wanted)
+                return cursor.sql(
+                    f"SELECT h.* FROM {self._disk.sql(files)} h"
+                    f" SEMI JOIN wanted USING ({relation.key_list})"
+                ).to_arrow_table()
+
+        found = self._whatever_is_damaged(look)
+        if found is None:
             return None
-        connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE found AS SELECT h.* FROM {self._disk.sql(files)} h"
-            f" SEMI JOIN {keys} USING ({relation.key_list})"
-        )
+        connection.register("found", found)
         return "found"
+
+    def _whatever_is_damaged(self, look: Callable[[], T]) -> T:
+        """Return what *look* finds in history, damaged segments set aside if it cannot be read."""
+        try:
+            return look()
+        except duckdb.Error:
+            if not self._checkpoints.drop_damaged():
+                raise
+            return look()
 
     # -- what it says of itself -------------------------------------------------------------
 

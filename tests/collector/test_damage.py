@@ -1,0 +1,145 @@
+"""Files that rot: set aside, counted, and made anew from what the journal still has."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import pytest
+
+from tests.collector.stores import START_US, Turned, ask, crash, line, send, store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from collector.store.store import Store
+
+TASKS: Final = "abcd"
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-7])
+
+
+def flip(path: Path) -> None:
+    body = bytearray(path.read_bytes())
+    body[len(body) // 2] ^= 0x10
+    path.write_bytes(body)
+
+
+def zero(path: Path) -> None:
+    path.write_bytes(bytes(path.stat().st_size))
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+HARMS: Final = pytest.mark.parametrize("harm", [cut, flip, zero, remove])
+
+
+def filled(folder: Path) -> None:
+    """Leave a folder with a checkpoint after each of three tasks, and a fourth in the journal."""
+    one = store(folder)
+    for task in TASKS:
+        send(one, line("task.dispatched", START_US, service="oxr", task_id=task))
+        send(
+            one, line("task.recorded", START_US, service="oxr", task_id=task, task_state="running")
+        )
+        if task != TASKS[-1]:
+            assert one.checkpoint()
+    crash(one)
+
+
+def has_all(of: Store) -> None:
+    assert ask(of, "SELECT task FROM attempts ORDER BY task") == [(task,) for task in TASKS]
+    for task in TASKS:
+        assert [one["phase"] for one in of.timeline("task", task)] == ["dispatched", "recorded"]
+
+
+@HARMS
+@pytest.mark.parametrize("which", ["signals-0", "attempts_open", "sources_open", ".json"])
+def test_what_the_journal_covers_is_made_anew(
+    tmp_path: Path, harm: Callable[[Path], None], which: str
+) -> None:
+    """Any file of the newest checkpoint may be damaged: everything is there, and there once."""
+    filled(tmp_path)
+    newest = max(
+        path
+        for path in (*tmp_path.glob("segments/*"), *tmp_path.glob("snapshots/*"))
+        if which in path.name
+    )
+    harm(newest)
+    two = store(tmp_path)
+    has_all(two)
+    assert two.damaged == (0 if harm is remove and which == ".json" else 1)
+    assert two.checkpoint()
+    crash(two)
+    three = store(tmp_path)
+    has_all(three)
+    assert three.damaged == 0
+    three.close()
+
+
+@pytest.mark.parametrize("harm", [cut, zero, remove])  # a single bit is for the scrubbing to find
+def test_a_segment_that_the_journal_no_longer_covers(
+    tmp_path: Path, harm: Callable[[Path], None]
+) -> None:
+    """It costs what it held and nothing else, whether it shows at the start or when it is read."""
+    filled(tmp_path)
+    oldest = min(tmp_path.glob("segments/signals-*"))
+    harm(oldest)
+    two = store(tmp_path)
+    assert ask(two, "SELECT task FROM attempts ORDER BY task") == [(task,) for task in TASKS]
+    assert two.timeline("task", "a") == []
+    assert [len(two.timeline("task", task)) for task in TASKS[1:]] == [2, 2, 2]
+    assert two.damaged == 1
+    two.close()
+
+
+def test_history_that_cannot_be_read_does_not_hold_up_the_fold(tmp_path: Path) -> None:
+    """A late signal of a task whose settled rows are damaged is taken as any late one is."""
+    clock = Turned()
+    one = store(tmp_path, clock, settle_s=60)
+    for task in ("a", "b"):
+        said = {"service": "oxr", "task_id": task}
+        send(one, line("task.dispatched", clock.at_us, **said))
+        send(one, line("task.recorded", clock.at_us, **said, task_state="success"))
+        clock.on(3600)
+        assert one.checkpoint()
+    zero(min(tmp_path.glob("segments/attempts-*")))
+    late = {"service": "agent", "task_id": "a"}
+    send(one, line("task.finished", START_US, **late, task_outcome="success"))
+    assert one.stats.apply_errors == 0
+    assert one.damaged == 1
+    assert ask(one, "SELECT joined_late FROM attempts WHERE task = 'a'") == [(True,)]
+    one.close()
+
+
+def test_damage_is_found_before_it_is_asked_for(tmp_path: Path) -> None:
+    """Once a minute a segment is read whole, though nobody wants to know what it holds."""
+    clock = Turned()
+    one = store(tmp_path, clock)
+    for task in "abc":
+        send(one, line("task.enqueued", START_US, service="oxr", task_id=task))
+        assert one.checkpoint()
+    flip(min(tmp_path.glob("segments/signals-*")))
+    for _ in range(3):
+        clock.on(61)
+        send(one, line("task.enqueued", START_US, service="oxr", task_id="d"))
+        one.checkpoint()  # between two batches: what is to be done each minute was done
+    assert one.damaged == 1
+    one.close()
+
+
+@HARMS
+def test_all_manifests_lost(tmp_path: Path, harm: Callable[[Path], None]) -> None:
+    """Without any manifest it starts, keeps history aside, and has what the journal has."""
+    filled(tmp_path)
+    for manifest in tmp_path.glob("snapshots/*.json"):
+        harm(manifest)
+    two = store(tmp_path)
+    tasks = {task for (task,) in ask(two, "SELECT task FROM attempts")}
+    assert {"c", "d"} <= tasks
+    assert list((tmp_path / "damaged").glob("signals-*"))
+    two.close()
