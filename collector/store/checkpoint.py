@@ -1,10 +1,15 @@
-"""Checkpoints: what is hot written as a snapshot, what has settled as segments, and back."""
+"""Checkpoints: what is hot written as a snapshot, what has settled as segments.
+
+A checkpoint begins and ends between two batches, in the thread that folds; in between it is
+written from a transaction that sees the relations as they were, while the fold goes on.
+"""
 
 from __future__ import annotations
 
 import logging
-import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import duckdb
@@ -14,9 +19,12 @@ from model.relations import RELATIONS
 from model.units import DAY_US, HOUR_US, us
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Callable
+
+    import pyarrow as pa
 
     from collector.store.fold import Fold
+    from collector.store.history import History
     from collector.store.limits import Limits
     from collector.store.recent import Recent
     from model.relations import Relation
@@ -33,33 +41,65 @@ _HOT: Final = (
     *_PLAIN,
 )
 
+SETTLING: Final = tuple(one for one in RELATIONS if one.closed != "FALSE")
+"""Relations whose rows leave memory; they wait in `settled_…` until a segment holds them."""
+
+
+@dataclass(slots=True)
+class _Job:
+    """A checkpoint on its way. *cursor* sees the relations as they were when it began."""
+
+    manifest: Manifest
+    cursor: duckdb.DuckDBPyConnection
+    signals: pa.Table
+    tables: int
+    written: Future[None]
+
+    @property
+    def tag(self) -> str:
+        return f"{self.manifest.applied:020d}-{self.manifest.made_us:020d}"
+
 
 class Checkpoints:
-    """Writes and loads the files of *disk*; used by the thread that folds.
+    """Writes the files of *disk*; used by the thread that folds, but for `_write`.
 
-    `segments` is what readers may read; they hold `reading` meanwhile.
+    *trim* drops journal records up to an ID, which two good snapshots cover.
     """
 
     def __init__(
         self,
         db: duckdb.DuckDBPyConnection,
-        folded: Fold,
+        *,
+        fold: Fold,
         recent: Recent,
+        history: History,
         disk: Disk,
         limits: Limits,
+        trim: Callable[[int], None],
     ) -> None:
         self._db = db
         self._recent = recent
-        self._fold = folded
+        self._fold = fold
+        self._history = history
         self._disk = disk
         self._limits = limits
+        self._trim = trim
         self._manifests: list[Manifest] = []
-        self.segments: tuple[File, ...] = ()
-        self.reading = threading.Lock()
+        self._job: _Job | None = None
+        self._writer = ThreadPoolExecutor(1, "checkpoint")
         self.settle_us = us(limits.settle_s)
         self.made = 0
         self.errors = 0
-        self._scrubbed = 0
+        for relation in SETTLING:
+            rows = f"SELECT * EXCLUDE (h) FROM {relation.name}_open LIMIT 0"
+            db.execute(f"CREATE TABLE settled_{relation.name} AS {rows}")
+
+    def resume(self, manifests: list[Manifest]) -> int:
+        """Go on from *manifests*, newest first; return the journal ID that is covered, or 0."""
+        self._manifests = manifests
+        self._history.replace(manifests[0].segments if manifests else (), 0)
+        self._disk.sweep(manifests)
+        return self.applied
 
     @property
     def applied(self) -> int:
@@ -71,74 +111,124 @@ class Checkpoints:
         """The last journal ID that the older of two good snapshots covers; 0 without two."""
         return self._manifests[-1].applied if len(self._manifests) == KEEP else 0
 
+    # -- begin, write, end ------------------------------------------------------------------
+
+    def begin(self, applied: int, now_us: int) -> bool:
+        """Begin one that covers the journal up to *applied*, unless one is on its way."""
+        if self._job:
+            return False
+        self._job = self._begun(applied, now_us)
+        if self._job:
+            self._job.written = self._writer.submit(self._write, self._job)
+        return True
+
+    def end(self, *, wait: bool = False) -> bool | None:
+        """End the one that was begun, if it has been written: True, or False where that failed.
+
+        None where there is none, or where it is still being written; with *wait* that is awaited.
+        """
+        job = self._job
+        if job is None or not (wait or job.written.done()):
+            return None
+        error = job.written.exception()
+        self._job = None
+        with suppress(duckdb.Error):
+            job.cursor.execute("ROLLBACK")
+        job.cursor.close()
+        if error:
+            return self._failed(error)
+        for relation in SETTLING:
+            self._db.execute(f"DELETE FROM settled_{relation.name}")
+        with suppress(duckdb.Error):  # gives back the room of deleted rows; a busy engine says no
+            self._db.execute("CHECKPOINT")
+        self.made += 1
+        self._manifests = [job.manifest, *self._manifests][:KEEP]
+        with self._history.lock:
+            self._history.replace(job.manifest.segments, job.tables)
+            self._disk.sweep(self._manifests)
+        trimmed = self._writer.submit(self._trim, self.trimmable)
+        if wait:
+            trimmed.result()
+        return True
+
     def make(self, applied: int, now_us: int, *, again: bool = False) -> bool:
-        """Write a checkpoint that covers the journal up to *applied*; *again*, even if one does.
+        """Begin one and end it; *again*, even if there is one that covers so much.
 
         Two that cover all let the journal be emptied, when there is room for nothing else. False
         where it could not be written (a full disk, say): all stays in memory and journal, to be
         tried again.
         """
+        self.end(wait=True)
         if self._manifests and self.applied == applied and not again:
             return True
-        self._db.execute("BEGIN")
-        try:
-            manifest = self._write(applied, now_us)
-            self._disk.commit(manifest)
-        except (OSError, duckdb.Error) as error:
-            _LOG.warning(
-                "a checkpoint could not be written; the journal keeps everything meanwhile: %s",
-                error,
-            )
-            self._db.execute("ROLLBACK")
-            self.errors += 1
-            self._sweep()
-            return False
-        self._db.execute("COMMIT")
-        with suppress(duckdb.Error):  # gives back the room of deleted rows; a busy engine says no
-            self._db.execute("CHECKPOINT")
-        self.made += 1
-        self._manifests = [manifest, *self._manifests][:KEEP]
-        with self.reading:
-            self.segments = tuple(manifest.segments)
-            self._recent.clear()
-            self._sweep()
-        return True
+        self.begin(applied, now_us)
+        return self.end(wait=True) is True
 
-    def _sweep(self) -> None:
+    def close(self) -> None:
+        """Wait for what is being written."""
+        self.end(wait=True)
+        self._writer.shutdown()
+
+    def _failed(self, error: BaseException) -> bool:
+        _LOG.warning(
+            "a checkpoint could not be written; the journal keeps everything meanwhile: %s", error
+        )
+        self.errors += 1
         self._disk.sweep(self._manifests)
+        return False
 
-    def _write(self, applied: int, now_us: int) -> Manifest:
-        db, tag = self._db, f"{applied:020d}-{now_us:020d}"
-        manifest = Manifest(applied, now_us, segments=self._retained(now_us))
-        db.register("recent", self._recent.table())
-        self._segment(manifest, "signals", "recent", "arrived_us", tag)
-        db.unregister("recent")
-        self.settle_us = us(self._limits.settle_s)
-        for relation in RELATIONS:
-            if relation.closed != "FALSE":
+    # -- what is in it ----------------------------------------------------------------------
+
+    def _begun(self, applied: int, now_us: int) -> _Job | None:
+        """Take out what has settled, and hold on to the relations as they are now."""
+        db = self._db
+        db.execute("BEGIN")
+        try:
+            self.settle_us = us(self._limits.settle_s)
+            for relation in SETTLING:
                 self._settle(relation, now_us)
-                self._segment(manifest, relation.name, "settled", "last_seen_us", tag)
-        db.execute(f"DELETE FROM marks WHERE arrived_us < {now_us - min(self.settle_us, HOUR_US)}")
-        db.execute(f"DELETE FROM gaps WHERE to_us < {now_us - us(self._limits.abandon_s)}")
-        self._fold.compact_rates(now_us, DAY_US)
-        self._merge(manifest, tag)
+            old = now_us - min(self.settle_us, HOUR_US)
+            db.execute(f"DELETE FROM marks WHERE arrived_us < {old}")
+            db.execute(f"DELETE FROM gaps WHERE to_us < {now_us - us(self._limits.abandon_s)}")
+            self._fold.compact_rates(now_us, DAY_US)
+            db.execute("COMMIT")
+        except duckdb.Error as error:
+            db.execute("ROLLBACK")
+            self._failed(error)
+            return None
+        cursor = db.cursor()
+        cursor.execute("BEGIN")
+        cursor.execute("SELECT count(*) FROM gaps").fetchall()  # from now on it sees this moment
+        manifest = Manifest(applied, now_us, segments=self._retained(now_us))
+        return _Job(manifest, cursor, self._recent.table(), self._recent.tables, Future())
+
+    def _write(self, job: _Job) -> None:
+        """Write all files of *job* and make them true. Raises OSError, duckdb.Error."""
+        job.cursor.register("recent", job.signals)
+        self._segment(job, "signals", "recent", "arrived_us")
+        for relation in SETTLING:
+            self._segment(job, relation.name, f"settled_{relation.name}", "last_seen_us")
+        self._merge(job)
         for table in _HOT:
             rows = f"FROM {table}" if table in _PLAIN else f"SELECT * EXCLUDE (h) FROM {table}"
-            file = self._disk.write(db, table, f"snapshots/{tag}-{table}.parquet", rows)
+            name = f"snapshots/{job.tag}-{table}.parquet"
+            file = self._disk.write(job.cursor, table, name, rows)
             if file:
-                manifest.hot.append(file)
-        return manifest
+                job.manifest.hot.append(file)
+        self._disk.commit(job.manifest)
 
-    def _segment(self, manifest: Manifest, table: str, rows: str, at: str, tag: str) -> None:
-        file = self._disk.write(self._db, table, f"segments/{table}-{tag}.parquet", f"FROM {rows}")
+    def _segment(self, job: _Job, table: str, rows: str, at: str) -> None:
+        name = f"segments/{table}-{job.tag}.parquet"
+        file = self._disk.write(job.cursor, table, name, f"FROM {rows}")
         if file:
-            [(low, high)] = self._db.execute(f"SELECT min({at}), max({at}) FROM {rows}").fetchall()
-            manifest.segments.append(
+            span = job.cursor.execute(f"SELECT min({at}), max({at}) FROM {rows}").fetchall()
+            low, high = span[0]
+            job.manifest.segments.append(
                 File(file.name, table, file.rows, file.size, file.crc, low or 0, high or 0)
             )
 
     def _settle(self, relation: Relation, now_us: int) -> None:
-        """Move rows past contradiction into the table `settled`: the settle time or the cap."""
+        """Move rows past contradiction into their `settled_…`: the settle time or the cap."""
         db, limits = self._db, self._limits
         opened, closed = f"{relation.name}_open", f"{relation.name}_closed"
         cut = now_us - us(limits.settle_s)
@@ -151,22 +241,22 @@ class Checkpoints:
             self.settle_us = min(self.settle_us, now_us - cut)
         stale = cut if relation.open_for == "settle" else now_us - us(limits.abandon_s)
         db.execute(
-            "CREATE OR REPLACE TEMP TABLE settled AS"
+            f"INSERT INTO settled_{relation.name} BY NAME"
             f" SELECT * EXCLUDE (h) FROM {closed} WHERE last_seen_us <= {cut}"
             f" UNION ALL SELECT * EXCLUDE (h) FROM {opened} WHERE last_seen_us <= {stale}"
         )
         db.execute(f"DELETE FROM {closed} WHERE last_seen_us <= {cut}")
         db.execute(f"DELETE FROM {opened} WHERE last_seen_us <= {stale}")
 
-    def _merge(self, manifest: Manifest, tag: str) -> None:
+    def _merge(self, job: _Job) -> None:
         """Join small segments of a table into one, so that history stays few files."""
-        few = self._limits.segment_rows // 4
+        manifest, few = job.manifest, self._limits.segment_rows // 4
         for table in ("signals", *(one.name for one in RELATIONS)):
             small = [one for one in manifest.segments if one.table == table and one.rows < few]
             if len(small) < _MERGE:
                 continue
-            name = f"segments/{table}-merged-{tag}.parquet"
-            file = self._disk.write(self._db, table, name, f"FROM {self._disk.sql(small)}")
+            name = f"segments/{table}-merged-{job.tag}.parquet"
+            file = self._disk.write(job.cursor, table, name, f"FROM {self._disk.sql(small)}")
             if file:
                 low, high = min(one.from_us for one in small), max(one.to_us for one in small)
                 merged = File(name, table, file.rows, file.size, file.crc, low, high)
@@ -176,79 +266,8 @@ class Checkpoints:
     def _retained(self, now_us: int) -> list[File]:
         """Return the segments that neither age nor size has outdated: the oldest go first."""
         kept, size = [], 0
-        for one in sorted(self.segments, key=lambda one: one.to_us, reverse=True):
+        for one in sorted(self._history.segments, key=lambda one: one.to_us, reverse=True):
             size += one.size
             if one.to_us >= now_us - us(self._limits.keep_s) and size <= self._limits.keep_bytes:
                 kept.append(one)
         return kept[::-1]
-
-    # -- recovery ---------------------------------------------------------------------------
-
-    def recover(self, journal_from: int) -> int:
-        """Load the newest snapshot that is whole; return the journal ID it covers, or 0.
-
-        *journal_from* is the first ID that the journal has. Where it still has all that is past an
-        older snapshot, a newer one with any damage is dropped: replaying makes it anew. Where it
-        has not, what is whole is taken, and what is damaged is lost.
-        """
-        found = list(self._disk.manifests())
-        for at, manifest in enumerate(found):
-            older = found[at + 1] if at + 1 < len(found) else Manifest(0, 0)
-            known = {file.name for file in older.segments}
-            damaged = self._damaged(manifest, known)
-            for file in damaged:
-                self._disk.set_aside(self._disk.root / file.name)
-            new = [file.name for file in damaged if file.name not in known]
-            if new and journal_from <= older.applied + 1:
-                _LOG.warning("damaged, and made anew: %s", ", ".join(new))
-                continue
-            manifest.hot = [one for one in manifest.hot if one not in damaged]
-            manifest.segments = [one for one in manifest.segments if one not in damaged]
-            self._load(manifest)
-            self._manifests = [manifest, *found[at + 1 :]][:KEEP]
-            break
-        if not self._manifests:
-            self._disk.set_aside_strays()
-        self._sweep()
-        return self.applied
-
-    def _damaged(self, manifest: Manifest, known: Container[str]) -> list[File]:
-        """Return the files of *manifest* that are not as written.
-
-        All are read whole but those that are *known* for longer: they are many, and looked at only.
-        """
-        return [
-            file
-            for file in (*manifest.hot, *manifest.segments)
-            if not self._disk.good(file, whole=file.name not in known)
-        ]
-
-    def _load(self, manifest: Manifest) -> None:
-        """Take the hot tables and segments of *manifest*."""
-        self.segments = tuple(manifest.segments)
-        for file in manifest.hot:
-            try:
-                self._fold.take(file.table, self._disk.sql([file]))
-            except duckdb.Error as error:  # whole, and yet not to be read: start-up never refuses
-                _LOG.warning("%s could not be loaded: %s", file.name, error)
-                self._disk.set_aside(self._disk.root / file.name)
-
-    def scrub(self) -> None:
-        """Read one segment whole, another each time: damage is found before it is asked for."""
-        segments = self.segments
-        if segments:
-            self._scrubbed = (self._scrubbed + 1) % len(segments)
-            if not self._disk.good(segments[self._scrubbed], whole=True):
-                self.drop_damaged()
-
-    def drop_damaged(self) -> bool:
-        """Read all segments; set aside those that are not as written. True where there were any.
-
-        For when history could not be read.
-        """
-        with self.reading:
-            damaged = [one for one in self.segments if not self._disk.good(one, whole=True)]
-            for one in damaged:
-                self._disk.set_aside(self._disk.root / one.name)
-            self.segments = tuple(one for one in self.segments if one not in damaged)
-        return bool(damaged)

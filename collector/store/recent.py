@@ -18,6 +18,11 @@ class Recent:
         """How many signals are waiting for a segment."""
         return sum(table.num_rows for table in self._tables)
 
+    @property
+    def tables(self) -> int:
+        """In how many tables they are."""
+        return len(self._tables)
+
     def add(self, signals: pa.Table) -> None:
         """Take *signals* in, in the shape of `model.signals.SCHEMA`."""
         self._tables = (*self._tables, signals)
@@ -26,6 +31,6 @@ class Recent:
         """Return all of them as one table, without copying."""
         return pa.concat_tables(self._tables) if self._tables else SCHEMA.empty_table()
 
-    def clear(self) -> None:
-        """Forget them: a segment holds them now."""
-        self._tables = ()
+    def drop(self, tables: int) -> None:
+        """Forget the oldest *tables*: a segment holds them now."""
+        self._tables = self._tables[tables:]

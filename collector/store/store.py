@@ -7,8 +7,6 @@ import shutil
 import sqlite3
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-import duckdb
-
 from collector.ingest import Ingest
 from collector.store import fold
 from collector.store.apply import Apply
@@ -16,23 +14,23 @@ from collector.store.backlog import Backlog
 from collector.store.checkpoint import Checkpoints
 from collector.store.disk import Disk
 from collector.store.folder import DataFolderError, Folder
+from collector.store.history import History
 from collector.store.journal import Entry, Journal, JournalFullError
 from collector.store.recent import Recent
-from model.signals import COLUMNS
+from collector.store.recovery import recover
 from model.units import MINUTE_US, SECOND_US, us
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from concurrent.futures import Future
     from pathlib import Path
 
-    import pyarrow as pa
+    import duckdb
 
     from collector.pipeline import Pipeline
     from collector.store.limits import Limits
     from collector.store.stats import Stats
     from model.clock import Clock
-    from model.relations import Relation
 
 _LOG = logging.getLogger("zombiewatch.store")
 
@@ -65,17 +63,26 @@ class Store:
             raise DataFolderError(str(error)) from None
         self._db = fold.connect(limits.memory_bytes)
         fold.create(self._db)
+        self._recent = Recent()
+        self.history = History(self._db, self._disk, self._recent)
         self._fold = fold.Fold(
             self._db,
             bin_us=us(limits.bin_s),
             settle_us=us(limits.settle_s),
-            lookup=self._lookup,
+            lookup=self.history.lookup,
         )
-        self._recent = Recent()
-        self._checkpoints = Checkpoints(self._db, self._fold, self._recent, self._disk, limits)
+        self._checkpoints = Checkpoints(
+            self._db,
+            fold=self._fold,
+            recent=self._recent,
+            history=self.history,
+            disk=self._disk,
+            limits=limits,
+            trim=self._trim,
+        )
         self._refused = 0
         self._checkpointed_us = self._noted_us = self._scrubbed_us = clock()
-        covered = self._checkpoints.recover(self._journal.first_id)
+        covered = self._checkpoints.resume(recover(self._disk, self._fold, self._journal.first_id))
         self._journal.begin_after(covered)
         self._backlog = Backlog(
             self._journal.read,
@@ -144,19 +151,25 @@ class Store:
         if now - self._noted_us >= SECOND_US:
             self._noted_us = now
             self._folder.alive(now)
+        if now - self._scrubbed_us >= _SCRUB_US:
+            self._scrubbed_us = now
+            self.history.scrub()
+        self._checkpoints.end()
         waiting = self._recent.rows
-        due = waiting > 0 and now - self._checkpointed_us >= us(self._limits.checkpoint_s)
+        age_us = now - self._checkpointed_us
         pressed = (
-            now - self._checkpointed_us >= SECOND_US
+            age_us >= SECOND_US
             and self._checkpoints.trimmable < self.applied
             and self._journal.size_bytes() > self._limits.journal_bytes // 2
         )
-        if now - self._scrubbed_us >= _SCRUB_US:
-            self._scrubbed_us = now
-            self._checkpoints.scrub()
-        if due or pressed or waiting >= self._limits.segment_rows:
+        if pressed:
             self._checkpointed_us = now
-            self._checkpoint(again=pressed)
+            self._checkpoint(again=True)
+            return
+        old = waiting and age_us >= us(self._limits.checkpoint_s)
+        many = waiting >= self._limits.segment_rows and age_us >= SECOND_US
+        if (old or many) and self._checkpoints.begin(self.applied, now):
+            self._checkpointed_us = now
 
     def checkpoint(self) -> bool:
         """Write what is hot and what has settled to disk; False where that failed (and is counted).
@@ -169,13 +182,13 @@ class Store:
         self._checkpoint()  # what is on disk need not be in memory
 
     def _checkpoint(self, *, again: bool = False) -> bool:
-        if not self._checkpoints.make(self.applied, self._clock(), again=again):
-            return False
+        return self._checkpoints.make(self.applied, self._clock(), again=again)
+
+    def _trim(self, upto: int) -> None:
         try:
-            self._journal.trim(self._checkpoints.trimmable)
+            self._journal.trim(upto)
         except JournalFullError as error:
             _LOG.warning("%s", error)
-        return True
 
     def _replay(self) -> None:
         """Note how long we were away; apply what the journal has beyond the newest snapshot."""
@@ -196,67 +209,8 @@ class Store:
         return self._db.cursor()
 
     def timeline(self, column: str, value: str, limit: int = 5000) -> list[dict[str, Any]]:
-        """Return the signals whose *column* (task, request_id or trace_id) is *value*, by time.
-
-        Hot ones and those in segments, as dictionaries with the columns of `model.signals`.
-        Raises ValueError for another column.
-        """
-        if column not in {"task", "request_id", "trace_id"}:
-            msg = f"{column} is not a key of timelines"
-            raise ValueError(msg)
-        return self._whatever_is_damaged(lambda: self._timeline(column, value, limit))
-
-    def _timeline(self, column: str, value: str, limit: int) -> list[dict[str, Any]]:
-        names = ", ".join(COLUMNS)
-        with self._checkpoints.reading:
-            history = [one for one in self._checkpoints.segments if one.table == "signals"]
-            sources = ["recent", *([self._disk.sql(history)] if history else [])]
-            # by name: segments of an older version may lack a column
-            every = " UNION ALL BY NAME ".join(f"SELECT * FROM {source}" for source in sources)
-            cursor = self._db.cursor()
-            cursor.register("recent", self._recent.table())
-            try:
-                rows = cursor.execute(
-                    f"SELECT {names} FROM ({every}) WHERE {column} = $value"
-                    f" ORDER BY ts_us, seq LIMIT {int(limit)}",
-                    {"value": value},
-                ).fetchall()
-            finally:
-                cursor.close()
-        return [dict(zip(COLUMNS, row, strict=True)) for row in rows]
-
-    def _lookup(
-        self, connection: duckdb.DuckDBPyConnection, relation: Relation, keys: str
-    ) -> str | None:
-        """Register `found`, what history has of the keys of a table; see `Fold`."""
-        wanted = connection.sql(f"SELECT {relation.key_list} FROM {keys}").to_arrow_table()
-
-        def look() -> pa.Table | None:
-            files = [one for one in self._checkpoints.segments if one.table == relation.name]
-            if not files:
-                return None
-            # a cursor of its own: a file that cannot be read must not end the fold's transaction
-            with self._db.cursor() as cursor:
-                cursor.register("wanted", wanted)
-                return cursor.sql(
-                    f"SELECT h.* FROM {self._disk.sql(files)} h"
-                    f" SEMI JOIN wanted USING ({relation.key_list})"
-                ).to_arrow_table()
-
-        found = self._whatever_is_damaged(look)
-        if found is None:
-            return None
-        connection.register("found", found)
-        return "found"
-
-    def _whatever_is_damaged(self, look: Callable[[], T]) -> T:
-        """Return what *look* finds in history, damaged segments set aside if it cannot be read."""
-        try:
-            return look()
-        except duckdb.Error:
-            if not self._checkpoints.drop_damaged():
-                raise
-            return look()
+        """Return the signals whose *column* is *value*, by time; see `History.timeline`."""
+        return self.history.timeline(column, value, limit)
 
     # -- what it says of itself -------------------------------------------------------------
 
@@ -303,6 +257,7 @@ class Store:
         self._apply.stop()
         self._folder.alive(self._clock())
         self.checkpoint()
+        self._checkpoints.close()
         self._db.close()
         self._pipeline.close()
         self._journal.close()

@@ -75,6 +75,7 @@ def crash(one: Store) -> None:
     """Let go of the folder as a kill would: nothing is written on the way out."""
     one._ingest.stop()
     one._apply.stop()
+    one._checkpoints.close()
     one._db.close()
     one._journal.close()
     one._folder.close()

@@ -178,7 +178,7 @@ def test_small_segments_are_merged(tmp_path: Path) -> None:
     for number in range(20):
         send(one, line("task.enqueued", START_US, service="oxr", task_id=f"t{number}"))
         assert one.checkpoint()
-    files = [file for file in one.checkpoints.segments if file.table == "signals"]
+    files = [file for file in one.history.segments if file.table == "signals"]
     assert len(files) < 10
     assert sum(file.rows for file in files) == 20
     assert len(one.timeline("task", "t0")) == 1
@@ -232,3 +232,28 @@ def test_our_own_absence_is_a_gap_unless_it_was_short(tmp_path: Path) -> None:
     gaps = ask(three, "SELECT from_us, to_us FROM gaps ORDER BY from_us")
     assert gaps == [(0, began), (began + 3_000_000, clock())]
     three.close()
+
+
+def test_a_checkpoint_is_of_the_moment_at_which_it_began(tmp_path: Path) -> None:
+    """What is applied while it is written is in the next one: nothing is lost, nothing twice."""
+    clock = Turned()
+    one = store(tmp_path, clock, settle_s=60)
+    said = {"service": "oxr", "task_id": "a"}
+    send(one, line("task.dispatched", START_US, **said))
+    send(one, line("task.recorded", START_US, **said, task_state="success"))
+    clock.on(3600)
+    assert one._apply.do(lambda: one._checkpoints.begin(one.applied, clock()))
+    send(one, line("task.dispatched", clock.at_us, service="oxr", task_id="b"))
+    late = {"service": "agent", "task_id": "a", "task_outcome": "success"}
+    send(one, line("task.finished", START_US, **late))
+    rows = "SELECT task, recorded_us IS NOT NULL, finished_us IS NOT NULL FROM attempts ORDER BY 1"
+    expected = [("a", True, True), ("b", False, False)]
+    assert ask(one, rows) == expected  # settled, and in no segment yet: found all the same
+    one._apply.do(lambda: one._checkpoints.end(wait=True))
+    assert one.checkpoints.made == 1
+    assert [len(one.timeline("task", task)) for task in "ab"] == [3, 1]
+    crash(one)
+    two = store(tmp_path, clock, settle_s=60)
+    assert ask(two, rows) == expected
+    assert [len(two.timeline("task", task)) for task in "ab"] == [3, 1]
+    two.close()
