@@ -126,8 +126,10 @@ class Disk:
     def set_aside(self, path: Path) -> None:
         """Move a damaged file out of the way, alone, and count it."""
         self.damaged += 1
-        if path.exists():
-            path.rename(self.root / "damaged" / path.name)
+        for suffix in ("", "-wal", "-shm"):  # a database's log must not be taken for the next one's
+            one = path.with_name(path.name + suffix)
+            if one.exists():
+                one.rename(self.root / "damaged" / one.name)
 
     def set_aside_strays(self) -> None:
         """Set aside segments that no manifest can be read for: they are history all the same."""

@@ -18,10 +18,14 @@ import orjson
 from collector.pipeline import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
 _READ_BYTES: Final = 16 << 20
+
+_PLAUSIBLE_FORMAT: Final = 1000
+_PLAUSIBLE_ID: Final = 1 << 38
+"""Beyond these a number in the file is damage: a signal's identity has room for such an ID."""
 
 FORMAT: Final = 1
 """Version of the tables below, kept in SQLite's `user_version`."""
@@ -59,33 +63,70 @@ class Journal:
 
         Raises ValueError if a newer version wrote it, sqlite3.DatabaseError if it is not ours.
         """
-        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self._lock = threading.Lock()
+        self._path = path
         self._max_bytes = max_bytes
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
-        if version > FORMAT:
-            self._db.close()
-            msg = f"{path} has format {version}; this version reads up to {FORMAT}"
-            raise ValueError(msg)
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
-        self._db.execute("PRAGMA cache_size=-16000")
-        self._db.execute("PRAGMA journal_size_limit=67108864")
-        self._db.executescript(_TABLES + f"PRAGMA user_version={FORMAT};")
-        self.last_id: int = self._db.execute(
-            "SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name='record'), 0)"
-        ).fetchone()[0]
-        self.damaged = 0
-        self._reader = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        self._reader.execute("PRAGMA query_only=ON")
+        self._lock = threading.Lock()
         self._reading = threading.Lock()
-        self._page = self._db.execute("PRAGMA page_size").fetchone()[0]
+        self.last_id = 0
+        self.damaged = 0
+        self.broken = False
+        self._open()
+
+    def _open(self) -> None:
+        self._db, self._reader = (
+            sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
+            for _ in range(2)
+        )
+        try:
+            self._prepare()
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self) -> None:
+        db = self._db
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version > FORMAT:
+            if version > _PLAUSIBLE_FORMAT:
+                msg = f"its header says format {version}"
+                raise sqlite3.DatabaseError(msg)
+            msg = f"{self._path} has format {version}; this version reads up to {FORMAT}"
+            raise ValueError(msg)
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=FULL")
+        db.execute("PRAGMA cache_size=-16000")
+        db.execute("PRAGMA journal_size_limit=67108864")
+        db.executescript(_TABLES + f"PRAGMA user_version={FORMAT};")
+        given = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'record'").fetchone()
+        newest = db.execute("SELECT max(id) FROM record").fetchone()
+        for row in (given, newest):
+            if row and isinstance(row[0], int) and row[0] < _PLAUSIBLE_ID:
+                self.last_id = max(self.last_id, row[0])
+        self._page = db.execute("PRAGMA page_size").fetchone()[0]
+        self._reader.execute("PRAGMA query_only=ON")
+
+    def renew(self, set_aside: Callable[[Path], None]) -> None:
+        """Begin a new file after a `broken` one, whose records must all be elsewhere by now."""
+        with self._lock, self._reading:
+            try:
+                positions = self._db.execute("SELECT * FROM position").fetchall()
+            except sqlite3.DatabaseError:
+                positions = []
+            self.close()
+            set_aside(self._path)
+            self._open()
+            self._db.executemany("INSERT INTO position VALUES (?, ?, ?, ?)", positions)
+            self.broken = False
 
     @property
     def first_id(self) -> int:
-        """The ID of the oldest record that it still has; the next one's where it is empty."""
-        with self._lock:
-            found = self._db.execute("SELECT min(id) FROM record").fetchone()[0]
+        """The ID of the oldest record that it still has; the next one's where there is none."""
+        try:
+            with self._lock:
+                found = self._db.execute("SELECT min(id) FROM record").fetchone()[0]
+        except sqlite3.DatabaseError:
+            self.broken = True
+            found = None
         return self.last_id + 1 if found is None else int(found)
 
     def begin_after(self, last_id: int) -> None:
@@ -121,6 +162,7 @@ class Journal:
         except sqlite3.Error as error:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
+            self._note(error)
             msg = f"the journal could not be written: {error}"
             raise JournalFullError(msg) from error
         self.last_id += len(rows)
@@ -142,6 +184,7 @@ class Journal:
                     if size > _READ_BYTES:
                         break
             except sqlite3.DatabaseError:
+                self.broken = True
                 # a page that is no page: each ID is asked for alone, and some are found
                 last = min(last + limit, self.last_id)
                 for number in range(records[-1].id + 1 if records else after + 1, last + 1):
@@ -151,6 +194,11 @@ class Journal:
                     except sqlite3.DatabaseError:
                         self.damaged += 1
         return records, last
+
+    def _note(self, error: sqlite3.Error) -> None:
+        """See whether *error* is damage: a full disk, a busy file are operational."""
+        damage = isinstance(error, sqlite3.DatabaseError)
+        self.broken |= damage and not isinstance(error, sqlite3.OperationalError)
 
     def _rows(self, where: str, *values: int) -> sqlite3.Cursor:
         return self._reader.execute(
@@ -171,8 +219,12 @@ class Journal:
 
     def positions(self) -> list[tuple[str, str, int, str]]:
         """Return how far each followed file has been taken in: file, mark, offset, path."""
-        with self._lock:
-            return self._db.execute("SELECT file, mark, offset, path FROM position").fetchall()
+        try:
+            with self._lock:
+                return self._db.execute("SELECT file, mark, offset, path FROM position").fetchall()
+        except sqlite3.DatabaseError:
+            self.broken = True
+            return []
 
     def trim(self, upto: int) -> None:
         """Drop records up to and including the ID *upto*; their pages are used again.
@@ -188,6 +240,7 @@ class Journal:
                         (upto,),
                     ).rowcount
             except sqlite3.Error as error:
+                self._note(error)
                 msg = f"the journal could not be trimmed: {error}"
                 raise JournalFullError(msg) from error
             if not gone:

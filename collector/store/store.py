@@ -155,6 +155,8 @@ class Store:
             self._scrubbed_us = now
             self.history.scrub()
         self._checkpoints.end()
+        if self._journal.broken and self.applied == self._journal.last_id:
+            self._renew_journal()
         waiting = self._recent.rows
         age_us = now - self._checkpointed_us
         pressed = (
@@ -183,6 +185,12 @@ class Store:
 
     def _checkpoint(self, *, again: bool = False) -> bool:
         return self._checkpoints.make(self.applied, self._clock(), again=again)
+
+    def _renew_journal(self) -> None:
+        """Begin a new journal for a damaged one, once two snapshots have all that could be read."""
+        if self._checkpoint(again=True) and self._checkpoint(again=True):
+            _LOG.warning("the journal is damaged: it is set aside, and a new one begun")
+            self._journal.renew(self._disk.set_aside)
 
     def _trim(self, upto: int) -> None:
         try:

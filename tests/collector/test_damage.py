@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -142,4 +143,47 @@ def test_all_manifests_lost(tmp_path: Path, harm: Callable[[Path], None]) -> Non
     tasks = {task for (task,) in ask(two, "SELECT task FROM attempts")}
     assert {"c", "d"} <= tasks
     assert list((tmp_path / "damaged").glob("signals-*"))
+    two.close()
+
+
+def test_a_journal_with_a_damaged_page_is_renewed(tmp_path: Path) -> None:
+    """What can be read of it is applied and written down; then it takes in as before."""
+    one = store(tmp_path)
+    numbers = [
+        send(one, line("task.enqueued", START_US, service="oxr", task_id=f"t{i}"), b"x" * 50_000)
+        for i in range(10)
+    ]
+    crash(one)
+    path = tmp_path / "journal.sqlite"
+    body = bytearray(path.read_bytes())
+    body[len(body) // 2 : len(body) // 2 + 9000] = os.urandom(9000)
+    path.write_bytes(body)
+    two = store(tmp_path)
+    assert two.damaged > 0
+    again = send(two, line("task.enqueued", START_US, service="oxr", task_id="new"))
+    assert again > numbers[-1]
+    kept = {task for (task,) in ask(two, "SELECT task FROM attempts")}
+    assert "new" in kept
+    assert len(kept) >= 5
+    two.close()
+    three = store(tmp_path)
+    assert {task for (task,) in ask(three, "SELECT task FROM attempts")} == kept
+    assert three.damaged == 0
+    three.close()
+
+
+@pytest.mark.parametrize("at", [0, 20, 60, 100, 5000])
+def test_a_journal_with_a_damaged_header_does_not_hold_up_the_start(
+    tmp_path: Path, at: int
+) -> None:
+    """It is set aside or mended; what two snapshots have is there, and it takes in again."""
+    filled(tmp_path)
+    path = tmp_path / "journal.sqlite"
+    body = bytearray(path.read_bytes())
+    body[at : at + 16] = b"\xa5" * 16
+    path.write_bytes(body)
+    two = store(tmp_path)
+    send(two, line("task.enqueued", START_US, service="oxr", task_id="new"))
+    tasks = {task for (task,) in ask(two, "SELECT task FROM attempts")}
+    assert {"a", "b", "c", "new"} <= tasks
     two.close()
