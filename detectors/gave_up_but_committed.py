@@ -44,17 +44,21 @@ _GAVE_UP = [
     {**_C, "t": -18, "phase": "call.gave_up"},
 ]
 
+_HOP = """namespace, hop, request_id, task_name, queue, purpose, task, attempt, limit_s, caller,
+    caller_instance, caller_host, callee, callee_host, sent_us, sent_last_us, ok_us, gave_up_us,
+    received_us, received_last_us, committed_us"""
+
 DETECTOR = Detector(
     severity="warning",
     lasts="occurrence",
     thresholds={"clock_margin_s": 0.02},
-    sql="""
+    sql=f"""
 WITH suspects AS (
-  SELECT * FROM calls g WHERE g.gave_up_us IS NOT NULL AND g.ok_us IS NULL
-    AND g.sent_us = g.sent_last_us AND g.last_seen_us > {now} - {occurrence_us}
+  SELECT {_HOP} FROM calls g WHERE g.gave_up_us IS NOT NULL AND g.ok_us IS NULL
+    AND g.sent_us = g.sent_last_us AND g.last_seen_us > {{now}} - {{occurrence_us}}
 ),
 near AS (
-  SELECT * FROM calls c WHERE EXISTS (SELECT 1 FROM suspects g WHERE g.namespace = c.namespace
+  SELECT {_HOP} FROM calls c WHERE EXISTS (SELECT 1 FROM suspects g WHERE g.namespace = c.namespace
     AND g.request_id = c.request_id)
 ),
 pairs AS (
@@ -88,7 +92,7 @@ FROM (
   WHERE c.committed_us IS NOT NULL AND c.received_us = c.received_last_us
     AND coalesce(g.purpose, '') IN (coalesce(c.purpose, ''), '')
 ) a
-WHERE a.after_us > {clock_margin_s} * 1e6
+WHERE a.after_us > {{clock_margin_s}} * 1e6
   AND NOT EXISTS (SELECT 1 FROM near w WHERE w.namespace = a.namespace
     AND w.request_id = a.request_id AND w.ok_us IS NOT NULL AND w.purpose = a.purpose)
 QUALIFY row_number() OVER (PARTITION BY a.namespace, a.subject ORDER BY a.after_us DESC, a.task) = 1

@@ -131,7 +131,9 @@ class Store(Section):
     """What is kept in memory and on disk, and how safely."""
 
     memory_limit_bytes: Bytes = Field(
-        600 * MIB, ge=64 * MIB, description="The memory that the database may use."
+        320 * MIB,
+        ge=128 * MIB,
+        description="The memory that the database may use; where it is short, rows settle earlier.",
     )
     hot_rows: Count = Field(
         1_000_000, ge=1000, description="The most rows of each relation kept in memory, open first."

@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("zombiewatch.store")
 
-_MERGE: Final = 8
+_FULL: Final = 0.4
+"""The share of the engine's memory that what is hot may take: folding and writing need some too."""
+
+_MERGE: Final = 16
 """So many small segments of one table are merged into one."""
 
 _PLAIN: Final = ("marks", "rates", "gaps")
@@ -184,11 +187,12 @@ class Checkpoints:
         db = self._db
         db.execute("BEGIN")
         try:
-            self.settle_us = us(self._limits.settle_s)
+            self.settle_us, share = us(self._limits.settle_s), self._share()
             for relation in SETTLING:
-                self._settle(relation, now_us)
+                self._settle(relation, now_us, share)
             old = now_us - min(self.settle_us, HOUR_US)
-            db.execute(f"DELETE FROM marks WHERE arrived_us < {old}")
+            old = max(old, self._over("marks", "arrived_us", share))
+            db.execute(f"DELETE FROM marks WHERE arrived_us <= {old}")
             db.execute(f"DELETE FROM gaps WHERE to_us < {now_us - us(self._limits.abandon_s)}")
             self._fold.compact_rates(now_us, DAY_US)
             db.execute("COMMIT")
@@ -227,18 +231,27 @@ class Checkpoints:
                 File(file.name, table, file.rows, file.size, file.crc, low or 0, high or 0)
             )
 
-    def _settle(self, relation: Relation, now_us: int) -> None:
-        """Move rows past contradiction into their `settled_…`: the settle time or the cap."""
+    def _share(self) -> float:
+        """Return the share of what is hot that may stay, so that memory does not run short."""
+        rows = self._db.execute("SELECT sum(memory_usage_bytes) FROM duckdb_memory()").fetchall()
+        return min(1.0, _FULL * self._limits.memory_bytes / max(1, int(rows[0][0])))
+
+    def _over(self, table: str, at: str, share: float) -> int:
+        """Return the time up to which rows of *table* are one too many; 0 where none are."""
+        rows = self._db.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0]
+        keep = min(self._limits.hot_rows, int(rows * share))
+        if keep >= rows:
+            return 0
+        # not row by row: what is as old as the first that must go goes too
+        query = f"SELECT {at} FROM {table} ORDER BY {at} DESC LIMIT 1 OFFSET {keep}"
+        return int(self._db.execute(query).fetchall()[0][0])
+
+    def _settle(self, relation: Relation, now_us: int, share: float) -> None:
+        """Move rows past contradiction into their `settled_…`: by age, number or lack of memory."""
         db, limits = self._db, self._limits
         opened, closed = f"{relation.name}_open", f"{relation.name}_closed"
-        cut = now_us - us(limits.settle_s)
-        newest_over = db.execute(
-            f"SELECT last_seen_us FROM {closed} ORDER BY last_seen_us DESC"
-            f" LIMIT 1 OFFSET {limits.hot_rows}"
-        ).fetchall()
-        if newest_over and newest_over[0][0] > cut:
-            cut = newest_over[0][0]
-            self.settle_us = min(self.settle_us, now_us - cut)
+        cut = max(now_us - us(limits.settle_s), self._over(closed, "last_seen_us", share))
+        self.settle_us = min(self.settle_us, now_us - cut)
         stale = cut if relation.open_for == "settle" else now_us - us(limits.abandon_s)
         db.execute(
             f"INSERT INTO settled_{relation.name} BY NAME"
@@ -250,7 +263,7 @@ class Checkpoints:
 
     def _merge(self, job: _Job) -> None:
         """Join small segments of a table into one, so that history stays few files."""
-        manifest, few = job.manifest, self._limits.segment_rows // 4
+        manifest, few = job.manifest, self._limits.segment_rows // 2
         for table in ("signals", *(one.name for one in RELATIONS)):
             small = [one for one in manifest.segments if one.table == table and one.rows < few]
             if len(small) < _MERGE:

@@ -28,6 +28,9 @@ KEEP: Final = 2
 
 _BLOCK: Final = 4 << 20
 
+_GROUP_ROWS: Final = 16_384
+"""Rows in a Parquet row group: a whole group is in memory while it is written."""
+
 
 @dataclass(frozen=True, slots=True)
 class File:
@@ -73,7 +76,8 @@ class Disk:
         try:
             rows = rows_of(
                 connection,
-                f"COPY ({query}) TO '{_quoted(partial)}' (FORMAT parquet, COMPRESSION zstd)",
+                f"COPY ({query}) TO '{_quoted(partial)}' (FORMAT parquet, COMPRESSION zstd,"
+                f" ROW_GROUP_SIZE {_GROUP_ROWS})",
             )
             if not rows:
                 partial.unlink(missing_ok=True)

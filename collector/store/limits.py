@@ -9,7 +9,7 @@ from dataclasses import dataclass
 class Limits:
     """Bytes, rows and seconds, as the names say; defaults are those of the configuration."""
 
-    memory_bytes: int = 600 << 20
+    memory_bytes: int = 320 << 20
     hot_rows: int = 1_000_000
     settle_s: float = 3600.0
     abandon_s: float = 7 * 86_400.0

@@ -169,7 +169,7 @@ class Store:
             self._checkpoint(again=True)
             return
         old = waiting and age_us >= us(self._limits.checkpoint_s)
-        many = waiting >= self._limits.segment_rows and age_us >= SECOND_US
+        many = waiting >= self._limits.segment_rows // 4 and age_us >= SECOND_US
         if (old or many) and self._checkpoints.begin(self.applied, now):
             self._checkpointed_us = now
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from typing import TYPE_CHECKING
 
 import pytest
 
+from collector.store import checkpoint
 from collector.store.folder import DataFolderError
 from collector.store.journal import Entry, JournalFullError
 from tests.collector.stores import START_US, Turned, ask, crash, line, send, store
@@ -257,3 +259,27 @@ def test_a_checkpoint_is_of_the_moment_at_which_it_began(tmp_path: Path) -> None
     assert ask(two, rows) == expected
     assert [len(two.timeline("task", task)) for task in "ab"] == [3, 1]
     two.close()
+
+
+def test_what_is_hot_settles_earlier_where_memory_is_short(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The settle time in force shrinks, and is published; nothing is lost or refused by that."""
+    monkeypatch.setattr(checkpoint, "_FULL", 0.02)  # of 64 MiB: a few thousand rows
+    clock = Turned()
+    one = store(tmp_path, clock, memory_bytes=64 << 20)
+    for number in range(4):
+        tasks = [f"{number}-{i:04d}-{os.urandom(100).hex()}" for i in range(1500)]
+        said = [{"service": "oxr", "task_id": task} for task in tasks]
+        send(one, *(line("task.enqueued", clock.at_us, **each) for each in said))
+        ended = {"task_state": "success"}
+        send(one, *(line("task.recorded", clock.at_us, **each, **ended) for each in said))
+        clock.on(1)
+        assert one.checkpoint()
+    assert one.stats.apply_errors == 0
+    assert one.checkpoints.settle_us < 10_000_000
+    [(hot,)] = ask(one, "SELECT count(*) FROM attempts")
+    files = [file for file in one.history.segments if file.table == "attempts"]
+    assert hot < 6000
+    assert hot + sum(file.rows for file in files) == 6000
+    one.close()

@@ -59,7 +59,7 @@ class TestDefaults:
         assert (
             config.store.memory_limit_bytes,
             config.retention.max_bytes,
-        ) == (600 * 2**20, 50 * 2**30)
+        ) == (320 * 2**20, 50 * 2**30)
 
     @pytest.mark.parametrize("text", ["", "\n", "# nothing\n", "---\n", "{}", "\ufeff# BOM\n"])
     def test_an_empty_file_is_fine(self, write: Writer, text: str) -> None:
