@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from alerts.metrics import Metrics
 from collector.forward import Forward, Target
 from collector.pipeline import Pipeline
+from collector.receivers._bounds import Backlog
 from collector.receivers.connections import Connections
 from collector.receivers.files import Files, Followed
 from collector.receivers.intake import Intake
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from model.clock import Clock
     from model.findings import Finding
     from zombiewatch.config import Config, Listener
+    from zombiewatch.telemetry import SelfTelemetry
 
 _LOG = logging.getLogger("zombiewatch")
 
@@ -75,6 +77,7 @@ class Service:
             clock,
             max_body_bytes=config.otlp.max_body_bytes,
             in_flight_max_bytes=config.otlp.in_flight_max_bytes,
+            backlog=Backlog(lambda: self.store.stats.applied, config.otlp.backlog_max_bytes),
         )
         self.http_connections = Connections(config.http.max_connections)
         self.otlp_connections = Connections(config.otlp.max_connections)
@@ -94,6 +97,7 @@ class Service:
         self.judged_us: dict[str, int] = {}
         self.started_us = clock()
         self.ready = False
+        self.telemetry = self._telemetry()
         self._stop = threading.Event()
         self._judging = threading.Thread(target=self._judge_loop, name="judge", daemon=True)
 
@@ -112,6 +116,13 @@ class Service:
                 retry_for_s=said.retry_for_s,
             )
         )
+
+    def _telemetry(self) -> SelfTelemetry | None:
+        if self.config.telemetry.endpoint is None:
+            return None
+        from zombiewatch.telemetry import SelfTelemetry  # the SDK: only where it is wanted
+
+        return SelfTelemetry(self, self.config.telemetry)
 
     def _open_findings(self, path: Path) -> FindingsFile:
         """Open the findings; a file that is no database any more is set aside and begun anew."""
@@ -144,6 +155,8 @@ class Service:
             self.forward.stop(_FORWARD_S)
         self.store.close()
         self.findings.close()
+        if self.telemetry:
+            self.telemetry.close()
 
     # -- judging --------------------------------------------------------------------------
 

@@ -66,21 +66,20 @@ class Ports:
         grace_s: float,
     ) -> None:
         secured = tls.context(name, at.tls)
-        runner = web.AppRunner(
-            app,
-            access_log=None,
-            auto_decompress=name != "otlp",
-            shutdown_timeout=grace_s,
-            keepalive_timeout=at.idle_timeout_s,
-            lingering_time=_GRACE_S,
-        )
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=grace_s)
         await runner.setup()
         self._runners.append(runner)
         assert runner.server is not None  # noqa: S101 - it was set up
         loop = asyncio.get_running_loop()
         try:
             server = await loop.create_server(
-                connections.factory(runner.server),
+                connections.factory(
+                    runner.server,
+                    access_log=None,
+                    auto_decompress=name != "otlp",
+                    keepalive_timeout=at.idle_timeout_s,
+                    lingering_time=_GRACE_S,
+                ),
                 at.host.strip("[]"),
                 at.port,
                 backlog=_BACKLOG,

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import zlib
-from typing import TYPE_CHECKING, Final, Self
+from typing import TYPE_CHECKING, Final
 
 from collector.ingest import BusyError
 from collector.otlp import ROOTS
@@ -25,6 +24,7 @@ from collector.receivers._answers import (
     Taken,
     come_again,
 )
+from collector.receivers._bounds import Budget, Share
 from collector.receivers._gzip import TooLargeError, gunzip
 from collector.store.journal import Entry, JournalFullError
 
@@ -33,48 +33,12 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from collector.forward import Forward
+    from collector.receivers._bounds import Backlog
     from model.clock import Clock
 
 _LOG: Final = logging.getLogger("zombiewatch.otlp")
 _AT_ONCE: Final = 32 << 10
 """What is packed in fewer bytes is unpacked at once, without a thread."""
-
-
-class Share:
-    """The bytes of one request in hand, within what all of them may hold."""
-
-    def __init__(self, of: Budget) -> None:
-        self._of = of
-        self.size = 0
-
-    def grow(self, size: int) -> None:
-        """Hold *size* bytes more (or fewer). Raises BusyError where all hold too much then."""
-        self._of.take(size, alone=self.size == self._of.held)
-        self.size += size
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._of.take(-self.size, alone=True)
-        self.size = 0
-
-
-class Budget:
-    """Counts bytes in hand, from any thread."""
-
-    def __init__(self, most: int) -> None:
-        self.held = 0
-        self._most = most
-        self._lock = threading.Lock()
-
-    def take(self, size: int, *, alone: bool) -> None:
-        """Count *size* bytes; who is *alone* may have more than there is, lest it never pass."""
-        with self._lock:
-            if size > 0 and self.held + size > self._most and not alone:
-                msg = "too much is being read at once (otlp.in_flight_max_bytes)"
-                raise BusyError(msg)
-            self.held += size
 
 
 class Intake:
@@ -90,6 +54,7 @@ class Intake:
         *,
         max_body_bytes: int,
         in_flight_max_bytes: int,
+        backlog: Backlog,
         kinds: Container[str] = ROOTS,
     ) -> None:
         self.max_body_bytes = max_body_bytes
@@ -102,6 +67,7 @@ class Intake:
         self._append = append
         self._clock = clock
         self._kinds = kinds
+        self._backlog = backlog
 
     def count(self, protocol: str, signal: str, code: str) -> None:
         """Count a request that was answered."""
@@ -154,6 +120,7 @@ class Intake:
         if not body.strip() or (self.forward and self.forward.came_back(via)):
             return Taken()
         try:
+            await self._backlog.room(len(body))
             number = await asyncio.wrap_future(self._append(Entry(kind, self._clock(), body)))
         except ValueError as error:
             raise RefusalError(
@@ -166,6 +133,7 @@ class Intake:
             raise RefusalError(
                 INTERNAL, 500, "an error of ours; the sidecar's log has it whole"
             ) from error
+        self._backlog.add(int(number), len(body))
         # whoever decodes may say more than the record's number: what it had to leave out
         taken = Taken(getattr(number, "rejected", 0), getattr(number, "why", ""))
         if taken.rejected:

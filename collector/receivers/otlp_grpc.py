@@ -113,9 +113,9 @@ class OtlpGrpc:
             raise come_again("too many requests at once")
         with self._intake.share() as share:
             try:
-                share.grow(self._guess)
+                await share.room(self._guess)
                 body = await self._read(context)
-                share.grow(len(body) - share.size)
+                await share.room(len(body) - share.size)
             except BusyError as error:
                 raise come_again(str(error)) from None
             self._guess = max(_LEAST_GUESS, len(body), self._guess * 7 // 8)

@@ -34,8 +34,9 @@ from collector.receivers.token import ASKED, guard
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from collector.receivers._bounds import Share
     from collector.receivers.connections import Connections
-    from collector.receivers.intake import Intake, Share
+    from collector.receivers.intake import Intake
 
 _CHUNK: Final = 1 << 16
 
@@ -115,7 +116,7 @@ class OtlpHttp:
             raise self._intake.too_large()
         parts = io.BytesIO()
         async for data in request.content.iter_chunked(_CHUNK):
-            share.grow(len(data))
+            await share.room(len(data))
             parts.write(data)
             if parts.tell() > most:
                 raise self._intake.too_large()

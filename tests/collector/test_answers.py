@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import zlib
@@ -18,8 +19,8 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from collector.ingest import BusyError
 from collector.receivers._answers import JSON, PROTOBUF, Taken, come_again, success
+from collector.receivers._bounds import Backlog, Budget, Share
 from collector.receivers._gzip import TooLargeError, gunzip
-from collector.receivers.intake import Budget, Share
 
 MIB = 1 << 20
 RESPONSES = [
@@ -95,17 +96,67 @@ def test_a_bomb_is_found_out_before_it_is_held() -> None:
 
 
 def test_what_all_hold_is_bounded() -> None:
-    """The next is told to wait; what is answered makes room; one alone always passes."""
+    """One may have more than there is, the next is told to wait; who is answered makes room."""
     budget = Budget(100)
     with Share(budget) as one, Share(budget) as other:
         one.grow(60)
-        other.grow(40)
+        other.grow(41)
+        with pytest.raises(BusyError):
+            one.grow(1)
+        other.grow(1000)
+        one.grow(-10)
+    assert budget.held == 0
+    with Share(budget) as one, Share(budget) as other:
+        one.grow(90)
+        one.grow(-80)
+        other.grow(90)
+        one.grow(1)  # favoured from here on
         with pytest.raises(BusyError):
             other.grow(1)
-        one.grow(-10)
-        other.grow(10)
     assert budget.held == 0
     with Share(budget) as alone:
         alone.grow(150)
         alone.grow(1)
     assert budget.held == 0
+
+
+def test_who_finds_no_room_waits_for_it() -> None:
+    """Until somebody has left; and no longer than the patience of senders."""
+
+    async def go() -> tuple[bool, int]:
+        budget = Budget(100)
+        with Share(budget) as first, Share(budget) as favoured, Share(budget) as waits:
+            first.grow(100)
+            favoured.grow(100)
+            room = asyncio.create_task(waits.room(50))
+            await asyncio.sleep(0)
+            early = room.done()
+            with first:
+                pass
+            with favoured:
+                pass
+            await room
+            return early, waits.size
+
+    assert asyncio.run(go()) == (False, 50)
+
+
+def test_what_waits_to_be_applied_is_bounded() -> None:
+    """A request waits while others do; where nothing else waits it passes, however large."""
+
+    async def go() -> None:
+        applied = 0
+        backlog = Backlog(lambda: applied, 100)
+        await backlog.room(1000)
+        backlog.add(1, 60)
+        await backlog.room(40)
+        backlog.add(2, 40)
+        room = asyncio.create_task(backlog.room(50))
+        await asyncio.sleep(0)
+        assert not room.done()
+        applied = 1
+        await room
+        with pytest.raises(BusyError):
+            await backlog.room(61)
+
+    asyncio.run(go())
