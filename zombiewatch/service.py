@@ -15,7 +15,6 @@ from collector.receivers._bounds import Backlog
 from collector.receivers.connections import Connections
 from collector.receivers.files import Files, Followed
 from collector.receivers.intake import Intake
-from collector.receivers.otlp_grpc import OtlpGrpc
 from collector.receivers.otlp_http import OtlpHttp
 from collector.store.limits import Limits
 from collector.store.store import Store
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from collector.receivers.otlp_grpc import OtlpGrpc
     from collector.rules import Rule
     from model.clock import Clock
     from model.findings import Finding
@@ -89,9 +89,7 @@ class Service:
             token=secret(config.otlp),
             body_timeout_s=config.otlp.body_timeout_s,
         )
-        self.grpc = OtlpGrpc(
-            self.intake, token=secret(config.grpc), body_timeout_s=config.otlp.body_timeout_s
-        )
+        self.grpc = self._grpc() if config.grpc.enabled else None
         self.metrics = Metrics(self, labels_max=config.labels_max)
         self.last_report: Report | None = None
         self.judged_us: dict[str, int] = {}
@@ -115,6 +113,14 @@ class Service:
                 timeout_s=said.timeout_s,
                 retry_for_s=said.retry_for_s,
             )
+        )
+
+    def _grpc(self) -> OtlpGrpc:
+        from collector.receivers.otlp_grpc import OtlpGrpc  # some 20 MB: only where it is wanted
+
+        config = self.config
+        return OtlpGrpc(
+            self.intake, token=secret(config.grpc), body_timeout_s=config.otlp.body_timeout_s
         )
 
     def _telemetry(self) -> SelfTelemetry | None:

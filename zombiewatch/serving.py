@@ -11,7 +11,6 @@ import sys
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Final
 
-import grpc
 from aiohttp import web
 
 from zombiewatch import tls
@@ -21,7 +20,10 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
+    import grpc
+
     from collector.receivers.connections import Connections
+    from collector.receivers.otlp_grpc import OtlpGrpc
     from zombiewatch.config import Listener
     from zombiewatch.service import Service
 
@@ -51,8 +53,8 @@ class Ports:
         try:
             await self._web("http", config.http, Api(of).app(), of.http_connections, 2.0)
             await self._web("otlp", config.otlp, of.otlp.app(), of.otlp_connections, _GRACE_S)
-            if config.grpc.enabled:
-                await self._rpc(config.grpc)
+            if of.grpc:
+                await self._rpc(config.grpc, of.grpc)
         except (PortError, tls.TlsError):
             await self.close()
             raise
@@ -92,10 +94,12 @@ class Ports:
         host, port = server.sockets[0].getsockname()[:2]
         self.urls[name] = _url(host, port, secured)
 
-    async def _rpc(self, at: Listener) -> None:
+    async def _rpc(self, at: Listener, receiver: OtlpGrpc) -> None:
+        import grpc  # see Service
+
         secured = tls.context("grpc", at.tls)
         _try(at)
-        server = self._service.grpc.server(
+        server = receiver.server(
             max_connections=at.max_connections, idle_timeout_s=at.idle_timeout_s
         )
         host = at.host.strip("[]")
