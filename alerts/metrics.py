@@ -51,7 +51,9 @@ class Watched(Protocol):
     store: Any
     judge: Any
     files: Any
-    otlp: Any
+    intake: Any
+    forward: Any
+    otlp_connections: Any
     clock: Callable[[], int]
     judged_us: dict[str, int]
     last_report: Any
@@ -81,6 +83,7 @@ class Metrics(Collector):
         yield from self._findings()
         yield from self._judging()
         yield from self._input()
+        yield from self._forwarding()
         yield from self._storage()
 
     def _findings(self) -> Iterator[Metric]:
@@ -220,11 +223,34 @@ class Metrics(Collector):
         yield lag
         yield age
         requests = CounterMetricFamily(
-            "zombiewatch_otlp_requests", "Export requests answered.", labels=("signal", "code")
+            "zombiewatch_otlp_requests",
+            "Export requests answered, by the status that HTTP or gRPC gave.",
+            labels=("protocol", "signal", "code"),
         )
-        for (kind, code), number in sorted(of.otlp.requests.items()):
-            requests.add_metric((kind, str(code)), number)
+        for labels, number in sorted(of.intake.requests.items()):
+            requests.add_metric(labels, number)
         yield requests
+        rejected = CounterMetricFamily(
+            "zombiewatch_otlp_rejected",
+            "Records of export requests that were left out, the rest having been taken.",
+            labels=("signal",),
+        )
+        for signal, number in sorted(of.intake.rejected.items()):
+            rejected.add_metric((signal,), number)
+        yield rejected
+        yield GaugeMetricFamily(
+            "zombiewatch_otlp_in_flight_bytes", "Export requests in hand.",
+            value=of.intake.budget.held,
+        )  # fmt: skip
+        yield GaugeMetricFamily(
+            "zombiewatch_otlp_connections", "HTTP connections of exporters.",
+            value=of.otlp_connections.open,
+        )  # fmt: skip
+        yield CounterMetricFamily(
+            "zombiewatch_otlp_connections_closed",
+            "HTTP connections closed or refused because there were otlp.max_connections of them.",
+            value=of.otlp_connections.closed,
+        )
         yield CounterMetricFamily(
             "zombiewatch_records_left_out", "Journal records that could not be applied.",
             value=stats.apply_errors,
@@ -246,6 +272,33 @@ class Metrics(Collector):
         yield GaugeMetricFamily(
             "zombiewatch_follow_failing_files", "Files that match and cannot be read.",
             value=sum(1 for one in statuses if one.error is not None),
+        )  # fmt: skip
+
+    def _forwarding(self) -> Iterator[Metric]:
+        forward = self._of.forward
+        if forward is None:
+            return
+        sent = CounterMetricFamily(
+            "zombiewatch_forward_sent", "Export requests that were sent on.", labels=("signal",)
+        )
+        for signal, number in sorted(forward.sent.items()):
+            sent.add_metric((signal,), number)
+        yield sent
+        dropped = CounterMetricFamily(
+            "zombiewatch_forward_dropped",
+            "Export requests that could not be sent on.",
+            labels=("signal", "reason"),
+        )
+        for labels, number in sorted(forward.dropped.items()):
+            dropped.add_metric(labels, number)
+        yield dropped
+        yield CounterMetricFamily(
+            "zombiewatch_forward_retries", "Attempts to send on that were not the first.",
+            value=forward.retried,
+        )  # fmt: skip
+        yield GaugeMetricFamily(
+            "zombiewatch_forward_queued_bytes", "Export requests that wait to be sent on.",
+            value=forward.queued_bytes,
         )  # fmt: skip
 
     def _storage(self) -> Iterator[Metric]:

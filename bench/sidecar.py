@@ -74,6 +74,7 @@ class Sidecar:
             "data_dir": self.folder / "data",
             "http.port": 0,
             "otlp.port": 0,
+            "grpc.port": 0,
             "log.level": "warning",
             **self.settings,
         }

@@ -51,7 +51,10 @@ class Api:
         """Return the application to serve."""
         token = self._service.config.http.token
         check = guard(token.get_secret_value() if token else None, open_paths=_OPEN)
-        app = web.Application(middlewares=[_safe, _errors, check], client_max_size=64 * 1024)
+        tracked = self._service.http_connections.middleware
+        app = web.Application(
+            middlewares=[tracked, _safe, _errors, check], client_max_size=64 * 1024
+        )
         beat = heartbeat.handler(self._service.store.append, self._service.clock)
         app.add_routes(
             [

@@ -2,8 +2,10 @@
 
 import ipaddress
 import re
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -60,6 +62,30 @@ class Section(BaseModel):
         return {key: value for key, value in data.items() if value is not None or key not in known}
 
 
+class Tls(Section):
+    """Encryption of a listener: off unless a certificate is set; files in PEM."""
+
+    certificate: Name | None = Field(
+        None, description="The file with the listener's certificate, and those that vouch for it."
+    )
+    key: Name | None = Field(None, description="The file with the certificate's private key.")
+    client_ca: Name | None = Field(
+        None, description="The file with the authorities that callers need a certificate of."
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if (self.certificate is None) != (self.key is None) or (
+            self.client_ca is not None and self.certificate is None
+        ):
+            lacking = "certificate" if self.certificate is None else "key"
+            raise refuse(
+                "set certificate and key together; client_ca needs both",
+                what=f"{{path}} has no {lacking}",
+            )
+        return self
+
+
 class Listener(Section):
     """Where something listens, and who may speak to it."""
 
@@ -73,6 +99,13 @@ class Listener(Section):
     )
     listen_beyond_loopback_without_token: bool = Field(
         default=False, description="Whether others may reach this without a token, at your risk."
+    )
+    tls: Tls = Field(default_factory=Tls)
+    max_connections: Count = Field(
+        2000, ge=1, description="The most connections; beyond it idle ones are closed for new ones."
+    )
+    idle_timeout_s: Seconds = Field(
+        90.0, ge=1, description="How long a connection may wait for a request, or in its headers."
     )
 
     @model_validator(mode="after")
@@ -111,6 +144,70 @@ class Otlp(Listener):
     max_body_bytes: Bytes = Field(
         64 * MIB, ge=KIB, description="The largest request taken, counted after decompression."
     )
+    in_flight_max_bytes: Bytes = Field(
+        128 * MIB, ge=KIB, description="The requests in hand at once; beyond it senders wait."
+    )
+    backlog_max_bytes: Bytes = Field(
+        256 * MIB,
+        ge=KIB,
+        description="The requests on disk and not in the relations yet; beyond it senders wait.",
+    )
+    body_timeout_s: Seconds = Field(
+        30.0, ge=0.1, description="How long a request may take to come in."
+    )
+
+
+class Grpc(Listener):
+    """The way in for OpenTelemetry over gRPC; sizes and times are those of `otlp`."""
+
+    enabled: bool = Field(default=True, description="Whether it listens at all.")
+    port: Count = Field(
+        4317, ge=0, le=65_535, description="The port to listen on; 0 takes a free one."
+    )
+
+
+def _usable_url(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise refuse("it must be like http://127.0.0.1:4318, without /v1/logs and the like")
+    return url.rstrip("/")
+
+
+Url = Annotated[str, AfterValidator(_usable_url)]
+
+
+class Forward(Section):
+    """Where what came in over OTLP is sent on, unchanged; never at the cost of taking it in."""
+
+    endpoint: Url | None = Field(
+        None, description="The OTLP/HTTP endpoint's base address; without one nothing is sent."
+    )
+    token: SecretStr | None = Field(
+        None, description="What is sent there as `Authorization: Bearer …`."
+    )
+    ca: Name | None = Field(
+        None, description="The file with the authorities that vouch for it, else the system's."
+    )
+    compression: Literal["none", "gzip"] = Field("none", description="How bodies are packed.")
+    queue_max_bytes: Bytes = Field(
+        64 * MIB, ge=KIB, description="The most that waits, in memory; then the oldest is dropped."
+    )
+    timeout_s: Seconds = Field(10.0, gt=0, description="How long one attempt may take.")
+    retry_for_s: Seconds = Field(
+        300.0, ge=0, description="How long one request is tried again before it is dropped."
+    )
+
+
+class Telemetry(Section):
+    """What zombiewatch says of itself as an OpenTelemetry service, over OTLP/HTTP."""
+
+    endpoint: Url | None = Field(
+        None, description="The collector's base address; without one nothing is said."
+    )
+    token: SecretStr | None = Field(
+        None, description="What is sent there as `Authorization: Bearer …`."
+    )
+    interval_s: Seconds = Field(10.0, ge=0.1, description="How often spans and metrics are sent.")
 
 
 class Follow(Section):
@@ -189,6 +286,9 @@ class Config(Section):
     )
     http: Http = Field(default_factory=Http)
     otlp: Otlp = Field(default_factory=Otlp)
+    grpc: Grpc = Field(default_factory=Grpc)
+    forward: Forward = Field(default_factory=Forward)
+    telemetry: Telemetry = Field(default_factory=Telemetry)
     follow: tuple[Follow, ...] = Field((), description="Log files that are followed.")
     follow_every_s: Seconds = Field(
         0.25, ge=0.01, description="How often followed files are looked at."
@@ -229,10 +329,14 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _ports_differ(self) -> Self:
-        if self.http.port == self.otlp.port != 0:
-            raise refuse(
-                "give one of the two another port",
-                at="otlp",
-                what=f"http.port and otlp.port are both {self.http.port}",
-            )
+        listeners: dict[str, Listener] = {"http": self.http, "otlp": self.otlp}
+        if self.grpc.enabled:
+            listeners["grpc"] = self.grpc
+        for (one, first), (other, second) in combinations(listeners.items(), 2):
+            if first.port == second.port != 0:
+                raise refuse(
+                    "give one of the two another port",
+                    at=other,
+                    what=f"{one}.port and {other}.port are both {first.port}",
+                )
         return self

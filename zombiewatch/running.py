@@ -18,6 +18,7 @@ from zombiewatch.service import Service
 from zombiewatch.serving import PortError, serve
 from zombiewatch.settings import gather
 from zombiewatch.sources import ConfigError
+from zombiewatch.tls import TlsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,7 +73,7 @@ def run_service(path: Path | None, overrides: Mapping[str, object], *, leash: bo
     logging.basicConfig(level=config.log.level.upper(), handlers=[handler])
     try:
         service = Service(config, settings.rules)
-    except DataFolderError as error:
+    except (DataFolderError, TlsError) as error:
         sys.stderr.write(f"zombiewatch: {error}\n")
         return 1
     except (OSError, sqlite3.Error) as error:
@@ -82,7 +83,7 @@ def run_service(path: Path | None, overrides: Mapping[str, object], *, leash: bo
     address = config.data_dir / ADDRESS_FILE
     try:
         asyncio.run(serve(service, lambda urls: _ready(urls, address), leash=leash))
-    except PortError as error:
+    except (PortError, TlsError) as error:
         sys.stderr.write(f"zombiewatch: {error}\n")
         return 1
     finally:
@@ -96,7 +97,8 @@ def _ready(urls: Mapping[str, str], address: Path) -> None:
         address.write_text(json.dumps(urls))
     except OSError as error:  # a full disk, say: no reason not to run
         logging.getLogger("zombiewatch").warning("%s could not be written: %s", address, error)
+    over_grpc = f"  OTLP/gRPC: {urls['grpc']}" if "grpc" in urls else ""
     sys.stderr.write(
-        f"zombiewatch is ready. Page and API: {urls['http']}  OTLP: {urls['otlp']}  "
+        f"zombiewatch is ready. Page and API: {urls['http']}  OTLP: {urls['otlp']}{over_grpc}  "
         f"Data: {address.parent.resolve()}\n"
     )

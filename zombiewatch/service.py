@@ -6,29 +6,39 @@ import logging
 import sqlite3
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from alerts.metrics import Metrics
+from collector.forward import Forward, Target
 from collector.pipeline import Pipeline
+from collector.receivers._bounds import Backlog
+from collector.receivers.connections import Connections
 from collector.receivers.files import Files, Followed
+from collector.receivers.intake import Intake
 from collector.receivers.otlp_http import OtlpHttp
 from collector.store.limits import Limits
 from collector.store.store import Store
 from detectors._judge import Judge, Report
 from detectors._kit import load
 from model.clock import system_clock
+from zombiewatch import tls
 from zombiewatch.findings import FindingsFile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from collector.receivers.otlp_grpc import OtlpGrpc
     from collector.rules import Rule
     from model.clock import Clock
     from model.findings import Finding
     from zombiewatch.config import Config, Listener
+    from zombiewatch.telemetry import SelfTelemetry
 
 _LOG = logging.getLogger("zombiewatch")
+
+_FORWARD_S: Final = 3.0
+"""So long what waits to be sent on has, when we end."""
 
 
 class Service:
@@ -62,19 +72,63 @@ class Service:
             occurrence_s=config.occurrence_open_s,
             abandon_s=config.abandon_after_s,
         )
-        self.otlp = OtlpHttp(
+        self.intake = Intake(
             self.store.append,
             clock,
             max_body_bytes=config.otlp.max_body_bytes,
-            token=secret(config.otlp),
+            in_flight_max_bytes=config.otlp.in_flight_max_bytes,
+            backlog=Backlog(lambda: self.store.stats.applied, config.otlp.backlog_max_bytes),
         )
+        self.http_connections = Connections(config.http.max_connections)
+        self.otlp_connections = Connections(config.otlp.max_connections)
+        self.forward = self._forward()
+        self.intake.forward = self.forward
+        self.otlp = OtlpHttp(
+            self.intake,
+            self.otlp_connections,
+            token=secret(config.otlp),
+            body_timeout_s=config.otlp.body_timeout_s,
+        )
+        self.grpc = self._grpc() if config.grpc.enabled else None
         self.metrics = Metrics(self, labels_max=config.labels_max)
         self.last_report: Report | None = None
         self.judged_us: dict[str, int] = {}
         self.started_us = clock()
         self.ready = False
+        self.telemetry = self._telemetry()
         self._stop = threading.Event()
         self._judging = threading.Thread(target=self._judge_loop, name="judge", daemon=True)
+
+    def _forward(self) -> Forward | None:
+        said = self.config.forward
+        if said.endpoint is None:
+            return None
+        return Forward(
+            Target(
+                said.endpoint,
+                token=said.token.get_secret_value() if said.token else None,
+                context=tls.trust("forward", said.ca),
+                compress=said.compression == "gzip",
+                queue_max_bytes=said.queue_max_bytes,
+                timeout_s=said.timeout_s,
+                retry_for_s=said.retry_for_s,
+            )
+        )
+
+    def _grpc(self) -> OtlpGrpc:
+        from collector.receivers.otlp_grpc import OtlpGrpc  # some 20 MB: only where it is wanted
+
+        config = self.config
+        return OtlpGrpc(
+            self.intake, token=secret(config.grpc), body_timeout_s=config.otlp.body_timeout_s
+        )
+
+    def _telemetry(self) -> SelfTelemetry | None:
+        if self.config.telemetry.endpoint is None:
+            return None
+        from zombiewatch.telemetry import SelfTelemetry  # the SDK: only where it is wanted
+
+        return SelfTelemetry(self, self.config.telemetry)
 
     def _open_findings(self, path: Path) -> FindingsFile:
         """Open the findings; a file that is no database any more is set aside and begun anew."""
@@ -90,6 +144,8 @@ class Service:
         """Begin to take in, to apply and to judge."""
         self.store.start()
         self.files.start()
+        if self.forward:
+            self.forward.start()
         self._judging.start()
         self.ready = True
 
@@ -101,8 +157,12 @@ class Service:
             self._judging.join()
         self.judge.save()
         self.files.stop()
+        if self.forward:
+            self.forward.stop(_FORWARD_S)
         self.store.close()
         self.findings.close()
+        if self.telemetry:
+            self.telemetry.close()
 
     # -- judging --------------------------------------------------------------------------
 

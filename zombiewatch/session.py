@@ -69,7 +69,7 @@ class Sidecar:
         if self.process and self.process.stdin:
             self.process.stdin.close()
         for name, url in self.urls.items():
-            self._config[name]["port"] = int(url.rpartition(":")[2])
+            self._config.setdefault(name, {})["port"] = int(url.rpartition(":")[2])
         self._path.write_text(json.dumps(self._config, indent=2))  # JSON is YAML
         (self.data / ADDRESS_FILE).unlink(missing_ok=True)
         env = {
@@ -131,6 +131,7 @@ def sidecar_config(lab: Lab, folder: Path, logs: Path, port: int | None) -> dict
         "data_dir": str(folder / "data"),
         "http": {"port": port or 0},
         "otlp": {"port": 0},
+        "grpc": {"port": 0},
         "presets": [str(lab.preset)],
         "follow": [{"path": str(logs / "*.log")}, {"path": str(logs / "*.jsonl")}],
     }

@@ -1,140 +1,160 @@
-"""OTLP over HTTP: `POST /v1/logs` and `/v1/traces`, protobuf, plain or gzip.
+"""OTLP over HTTP: `POST /v1/logs`, `/v1/traces` and `/v1/metrics`; protobuf or JSON, gzip or not.
 
-200 is answered when the request is on disk. Errors are a `google.rpc.Status` in protobuf, as
-the specification (1.11) asks; 400 means bad data and must not be sent again, 503 means come
-again, after the second that `Retry-After` says: the SDKs give up when told to wait longer.
+200 is answered when the request is on disk. Errors are a `google.rpc.Status` in the encoding of
+the request, as the specification (1.11) asks; 400 means bad data and must not be sent again,
+503 means come again, after the second or two that `Retry-After` says.
 """
 
 from __future__ import annotations
 
 import asyncio
-import zlib
-from typing import TYPE_CHECKING, Any, Final
+import io
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
-from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 
+from collector.forward import VIA
 from collector.ingest import BusyError
-from collector.otlp import ROOTS
-from collector.receivers.token import guard
-from collector.store.journal import Entry, JournalFullError
+from collector.receivers import _answers
+from collector.receivers._answers import (
+    DEADLINE,
+    ENCODINGS,
+    INTERNAL,
+    INVALID,
+    JSON,
+    NOT_FOUND,
+    SIGNALS,
+    UNAUTHENTICATED,
+    UNIMPLEMENTED,
+    RefusalError,
+    come_again,
+)
+from collector.receivers.token import ASKED, guard
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from concurrent.futures import Future
 
-    from model.clock import Clock
+    from collector.receivers._bounds import Share
+    from collector.receivers.connections import Connections
+    from collector.receivers.intake import Intake
 
-_PROTOBUF: Final = "application/x-protobuf"
-_INVALID, _TOO_LARGE, _UNAVAILABLE, _UNSUPPORTED = 3, 8, 14, 12  # google.rpc.Code
 _CHUNK: Final = 1 << 16
 
-
-class TooLargeError(Exception):
-    """A body, once decompressed, is over the limit."""
+_ADDRESSES: Final = ", ".join(f"/v1/{one}" for one in SIGNALS)
 
 
 class OtlpHttp:
-    """Takes export requests and hands them to *append*, which returns when they are on disk."""
+    """Reads export requests within bounds of size and time, and hands them to *intake*."""
 
     def __init__(
         self,
-        append: Callable[[Entry], Future[int]],
-        clock: Clock,
+        intake: Intake,
+        connections: Connections,
         *,
-        max_body_bytes: int,
         token: str | None = None,
+        body_timeout_s: float = 30.0,
     ) -> None:
+        self._intake = intake
+        self._connections = connections
         self._token = token
-        self._append = append
-        self._clock = clock
-        self._max = max_body_bytes
-        self.requests: dict[tuple[str, int], int] = {}
+        self._body_timeout_s = body_timeout_s
 
     def app(self) -> web.Application:
         """Return the application to serve; its runner must not decompress by itself."""
-        app = web.Application(client_max_size=self._max, middlewares=[guard(self._token)])
-        for kind in ROOTS:
-            app.router.add_post(f"/v1/{kind}", self._handler(kind))
+        check = guard(self._token, refuse=_unknown_sender)
+        app = web.Application(
+            client_max_size=self._intake.max_body_bytes,
+            middlewares=[self._connections.middleware, _told, check],
+        )
+        for signal in SIGNALS:
+            app.router.add_post(f"/v1/{signal}", self._handler(signal))
         return app
 
-    def _handler(self, kind: str) -> Callable[[web.Request], Awaitable[web.Response]]:
+    def _handler(self, signal: str) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def handle(request: web.Request) -> web.Response:
-            response = await self._take(kind, request)
-            key = (kind, response.status)
-            self.requests[key] = self.requests.get(key, 0) + 1
+            with self._intake.share() as share:
+                try:
+                    response = await self._take(signal, request, share)
+                except RefusalError as refusal:
+                    response = _refused(refusal, request)
+            self._intake.count("http", signal, str(response.status))
             return response
 
         return handle
 
-    async def _take(self, kind: str, request: web.Request) -> web.Response:
-        if request.content_type != _PROTOBUF:
-            said = request.content_type
-            return _refusal(415, _UNSUPPORTED, f"{said} is not taken yet: send {_PROTOBUF}")
+    async def _take(self, signal: str, request: web.Request, share: Share) -> web.Response:
+        self._intake.kind(signal, request.content_type)  # before a body is read for nothing
         encoding = request.headers.get("Content-Encoding", "identity").lower()
         if encoding not in {"identity", "gzip"}:
-            return _refusal(415, _UNSUPPORTED, f"{encoding} is not taken: send gzip or no encoding")
-        try:
-            body = await self._body(request, compressed=encoding == "gzip")
-        except TooLargeError:
-            return _refusal(
-                413, _TOO_LARGE, f"over {self._max} bytes after decompression (otlp.max_body_bytes)"
+            raise RefusalError(
+                UNIMPLEMENTED, 415, f"{encoding} is not taken: send gzip or no encoding"
             )
-        except zlib.error as error:
-            return _refusal(400, _INVALID, f"the body is not gzip: {error}")
-        if body:
-            entry = Entry(kind, self._clock(), body)
-            try:
-                await asyncio.wrap_future(self._append(entry))
-            except ValueError as error:
-                return _refusal(400, _INVALID, f"not an export request of {kind}: {error}")
-            except (BusyError, JournalFullError) as error:
-                return _refusal(503, _UNAVAILABLE, str(error), retry=True)
-        return web.Response(body=b"", content_type=_PROTOBUF)
+        try:
+            async with asyncio.timeout(self._body_timeout_s):
+                body = await self._body(request, share)
+        except TimeoutError:
+            message = f"the body did not come within {self._body_timeout_s:g} s"
+            raise RefusalError(DEADLINE, 408, message) from None
+        except BusyError as error:
+            raise come_again(str(error)) from None
+        except web.RequestPayloadError as error:
+            raise RefusalError(INVALID, 400, f"the body cannot be read: {error}") from None
+        if encoding == "gzip":
+            body = await self._intake.unpacked(body, share)
+        taken = await self._intake.take(
+            signal, body, request.content_type, via=request.headers.get(VIA, "")
+        )
+        return web.Response(
+            body=_answers.success(signal, taken, request.content_type),
+            content_type=request.content_type,
+        )
 
-    async def _body(self, request: web.Request, *, compressed: bool) -> bytes:
-        """Read the body, never holding more than its limit. Raises TooLargeError, zlib.error."""
-        gzip = _Gzip() if compressed else None
-        parts, size = [], 0
+    async def _body(self, request: web.Request, share: Share) -> bytes:
+        """Read the body, never holding more than its limit. Raises RefusalError, BusyError."""
+        most = self._intake.max_body_bytes
+        if (request.content_length or 0) > most:
+            raise self._intake.too_large()
+        parts = io.BytesIO()
         async for data in request.content.iter_chunked(_CHUNK):
-            part = gzip.unpack(data, self._max + 1 - size) if gzip else data
-            parts.append(part)
-            size += len(part)
-            if size > self._max:
-                raise TooLargeError
-        if gzip:
-            gzip.end()
-        return b"".join(parts)
+            await share.room(len(data))
+            parts.write(data)
+            if parts.tell() > most:
+                raise self._intake.too_large()
+        return parts.getvalue()
 
 
-class _Gzip:
-    """Unpacks gzip as it comes: of one member, or of several in a row (RFC 1952)."""
-
-    def __init__(self) -> None:
-        self._member: Any = None  # zlib does not say of what type it is
-
-    def unpack(self, data: bytes, most: int) -> bytes:
-        """Return what *data* goes on with, at most *most* bytes: then more may be left behind."""
-        parts = []
-        while data and most > 0:
-            if self._member is None or self._member.eof:
-                self._member = zlib.decompressobj(31)
-            parts.append(self._member.decompress(data, most))
-            most -= len(parts[-1])
-            data = self._member.unused_data
-        return b"".join(parts)
-
-    def end(self) -> None:
-        """Raise zlib.error where more had to come; nothing at all is an empty body."""
-        if self._member is not None and not self._member.eof:
-            msg = "it ends before its end"
-            raise zlib.error(msg)
-
-
-def _refusal(status: int, code: int, message: str, *, retry: bool = False) -> web.Response:
-    return web.Response(
-        status=status,
-        body=Status(code=code, message=message).SerializeToString(),
-        content_type=_PROTOBUF,
-        headers={"Retry-After": "1"} if retry else None,
+def _refused(refusal: RefusalError, request: web.Request) -> web.Response:
+    # in the request's encoding; whoever named none of ours can most likely read JSON
+    told_as = request.content_type if request.content_type in ENCODINGS else JSON
+    response = web.Response(
+        status=refusal.status,
+        body=_answers.error(refusal, told_as),
+        content_type=told_as,
+        headers={"Retry-After": str(refusal.retry_s)} if refusal.retry_s else None,
     )
+    if not request.content.at_eof():
+        response.force_close()  # the rest of the body is not waited for
+    return response
+
+
+def _unknown_sender(request: web.Request) -> web.Response:
+    return _refused(RefusalError(UNAUTHENTICATED, 401, ASKED), request)
+
+
+@web.middleware
+async def _told(
+    request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+) -> web.StreamResponse:
+    """Tell what is not here as exporters understand it."""
+    try:
+        return await handler(request)
+    except web.HTTPMethodNotAllowed as error:
+        message = f"{request.method} is not taken at {request.path}: POST an export request"
+        response = _refused(RefusalError(UNIMPLEMENTED, 405, message), request)
+        response.headers["Allow"] = error.headers["Allow"]
+        return response
+    except web.HTTPNotFound:
+        message = f"there is nothing at {request.path}: this listener takes POST {_ADDRESSES}"
+        return _refused(RefusalError(NOT_FOUND, 404, message), request)
+    except web.HTTPException as error:
+        return _refused(RefusalError(INTERNAL, error.status, error.reason), request)

@@ -30,7 +30,12 @@ T = TypeVar("T")
 PATIENCE_S: Final = 30.0
 """Until then a condition must have come true; on an idle machine it takes a fraction."""
 
-_QUICK: Final = {"http": {"port": 0}, "otlp": {"port": 0}, "evaluate_every_s": 0.2}
+_QUICK: Final = {
+    "http": {"port": 0},
+    "otlp": {"port": 0},
+    "grpc": {"port": 0},
+    "evaluate_every_s": 0.2,
+}
 
 
 def eventually(expected: T, look: Callable[[], T], within_s: float = PATIENCE_S) -> None:
@@ -108,6 +113,10 @@ class Running:
     def start(self) -> None:
         """Start it on ports that are free, and wait until it is ready."""
         self._sidecar.urls = {}
+        self._sidecar.start()
+
+    def again(self) -> None:
+        """Start it on the ports that it had."""
         self._sidecar.start()
 
     def stop(self) -> int:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 def refusal(data: Path, *words: str) -> str:
     """Run a sidecar that must not start, and return the one line that it says instead."""
-    free = ("--set", "http.port=0", "--set", "otlp.port=0", "--data-dir", str(data))
+    ports = [word for name in ("http", "otlp", "grpc") for word in ("--set", f"{name}.port=0")]
+    free = (*ports, "--data-dir", str(data))
     done = zombiewatch("run", *free, *words)
     assert done.returncode not in {0, -9}, done
     assert done.stdout == ""
@@ -169,7 +170,7 @@ def taken() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-@pytest.mark.parametrize("name", ["http", "otlp"])
+@pytest.mark.parametrize("name", ["http", "otlp", "grpc"])
 def test_a_port_in_use_is_named(tmp_path: Path, taken: int, name: str) -> None:
     """Which of the two, which number, and how to mend it; nothing stays behind that listens."""
     data = tmp_path / "data"
@@ -273,14 +274,15 @@ def test_a_sidecar_is_told_all_it_needs_on_its_command_line(tmp_path: Path) -> N
     words = preset(
         tmp_path, "name: mine\nrules: [{body: 'job (?<task>[0-9]+)', phase: accepted}]\n"
     )
-    settings = {"data_dir": data, "http.port": 0, "otlp.port": 0, "namespace": "mine"}
+    ports = {f"{name}.port": 0 for name in ("http", "otlp", "grpc")}
+    settings = {"data_dir": data, "namespace": "mine", **ports}
     said = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
     command = [sys.executable, "-m", "zombiewatch", "run", *words, "--follow", str(log), *said]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stderr is not None
             (urls,) = re.findall(
-                r"Page and API: (\S+)  OTLP: \S+  Data: ", process.stderr.readline()
+                r"Page and API: (\S+)  OTLP: \S+  OTLP/gRPC: \S+  Data: ", process.stderr.readline()
             )
             eventually(["accepted"], lambda: phases(urls, "17"))
         finally:

@@ -325,7 +325,7 @@ class TestListening:
     @pytest.mark.parametrize(
         "host", ["192.168.1.1", "::", "10.0.0.1", "example.org", "localhost.org"]
     )
-    @pytest.mark.parametrize("section", ["http", "otlp"])
+    @pytest.mark.parametrize("section", ["http", "otlp", "grpc"])
     def test_beyond_loopback_a_token_is_needed(self, host: str, section: str) -> None:
         """An open port is refused with the three ways out."""
         text = refusal(env={f"ZOMBIEWATCH_{section.upper()}__HOST": host})
