@@ -147,11 +147,6 @@ class Otlp(Listener):
     in_flight_max_bytes: Bytes = Field(
         128 * MIB, ge=KIB, description="The requests in hand at once; beyond it senders wait."
     )
-    backlog_max_bytes: Bytes = Field(
-        256 * MIB,
-        ge=KIB,
-        description="The requests on disk and not in the relations yet; beyond it senders wait.",
-    )
     body_timeout_s: Seconds = Field(
         30.0, ge=0.1, description="How long a request may take to come in."
     )

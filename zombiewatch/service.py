@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 from alerts.metrics import Metrics
 from collector.forward import Forward, Target
 from collector.pipeline import Pipeline
-from collector.receivers._bounds import Backlog
 from collector.receivers.connections import Connections
 from collector.receivers.files import Files, Followed
 from collector.receivers.intake import Intake
@@ -47,6 +46,7 @@ class Service:
     def __init__(self, config: Config, rules: Sequence[Rule], clock: Clock = system_clock) -> None:
         self.config = config
         self.clock = clock
+        self.forward = self._forward()  # first: what is wrong with it is said before a file is made
         pipeline = Pipeline(namespace=config.namespace, sides=config.sides, rules=rules)
         self.store = Store(config.data_dir, pipeline, clock, limits(config))
         self.files = Files(
@@ -77,11 +77,9 @@ class Service:
             clock,
             max_body_bytes=config.otlp.max_body_bytes,
             in_flight_max_bytes=config.otlp.in_flight_max_bytes,
-            backlog=Backlog(lambda: self.store.stats.applied, config.otlp.backlog_max_bytes),
         )
         self.http_connections = Connections(config.http.max_connections)
         self.otlp_connections = Connections(config.otlp.max_connections)
-        self.forward = self._forward()
         self.intake.forward = self.forward
         self.otlp = OtlpHttp(
             self.intake,

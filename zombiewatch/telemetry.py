@@ -40,8 +40,8 @@ _SPANS: Final = 2048
 
 _AROUND: Final = {
     "group commit": "store._ingest._commit",
-    "apply batch": "store._apply",
-    "checkpoint": "store.checkpoints.make",
+    "apply batch": "store._apply._apply",
+    "checkpoint": "store.checkpoints._write",
     "evaluation": "judge.evaluate",
 }
 """Span → what it is put around, from outside: none of these knows of telemetry."""

@@ -1,4 +1,4 @@
-"""What requests may hold in memory, from when they are read until they are in the relations.
+"""What requests may hold in memory, from when they are read until they are answered.
 
 Who finds no room waits a moment; then the sender is told to come again.
 """
@@ -8,16 +8,11 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections import deque
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Self
 
 from collector.ingest import BusyError
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 _PATIENCE_S: Final = 2.0
-_LOOK_S: Final = 0.02
 
 
 class Budget:
@@ -96,36 +91,3 @@ class Share:
     def __exit__(self, *_: object) -> None:
         self._of.leave(self)
         self.size = 0
-
-
-class Backlog:
-    """What is on disk and waits, in memory too, to be applied; for the loop's thread alone.
-
-    *applied* returns the number of the last journal record that is in the relations.
-    """
-
-    def __init__(self, applied: Callable[[], int], most: int) -> None:
-        self._applied = applied
-        self._most = most
-        self._waiting: deque[tuple[int, int]] = deque()
-        self._size = 0
-
-    def add(self, number: int, size: int) -> None:
-        """Count a journal record of *size* bytes."""
-        self._waiting.append((number, size))
-        self._size += size
-
-    async def room(self, size: int) -> None:
-        """Wait until *size* bytes more are not too many. Raises BusyError after a moment."""
-        until = time.monotonic() + _PATIENCE_S
-        while not self._fits(size):
-            if time.monotonic() > until:
-                msg = "too much waits to be applied (otlp.backlog_max_bytes)"
-                raise BusyError(msg)
-            await asyncio.sleep(_LOOK_S)  # the thread that applies has no way to tell us
-
-    def _fits(self, size: int) -> bool:
-        applied = self._applied()
-        while self._waiting and self._waiting[0][0] <= applied:
-            self._size -= self._waiting.popleft()[1]
-        return not self._waiting or self._size + size <= self._most

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from collector.forward import Forward
-    from collector.receivers._bounds import Backlog
     from model.clock import Clock
 
 _LOG: Final = logging.getLogger("zombiewatch.otlp")
@@ -54,7 +53,6 @@ class Intake:
         *,
         max_body_bytes: int,
         in_flight_max_bytes: int,
-        backlog: Backlog,
         kinds: Container[str] = ROOTS,
     ) -> None:
         self.max_body_bytes = max_body_bytes
@@ -67,7 +65,6 @@ class Intake:
         self._append = append
         self._clock = clock
         self._kinds = kinds
-        self._backlog = backlog
 
     def count(self, protocol: str, signal: str, code: str) -> None:
         """Count a request that was answered."""
@@ -120,7 +117,6 @@ class Intake:
         if not body.strip() or (self.forward and self.forward.came_back(via)):
             return Taken()
         try:
-            await self._backlog.room(len(body))
             number = await asyncio.wrap_future(self._append(Entry(kind, self._clock(), body)))
         except ValueError as error:
             raise RefusalError(
@@ -133,7 +129,6 @@ class Intake:
             raise RefusalError(
                 INTERNAL, 500, "an error of ours; the sidecar's log has it whole"
             ) from error
-        self._backlog.add(int(number), len(body))
         # whoever decodes may say more than the record's number: what it had to leave out
         taken = Taken(getattr(number, "rejected", 0), getattr(number, "why", ""))
         if taken.rejected:

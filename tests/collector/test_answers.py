@@ -19,7 +19,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from collector.ingest import BusyError
 from collector.receivers._answers import JSON, PROTOBUF, Taken, come_again, success
-from collector.receivers._bounds import Backlog, Budget, Share
+from collector.receivers._bounds import Budget, Share
 from collector.receivers._gzip import TooLargeError, gunzip
 
 MIB = 1 << 20
@@ -139,24 +139,3 @@ def test_who_finds_no_room_waits_for_it() -> None:
             return early, waits.size
 
     assert asyncio.run(go()) == (False, 50)
-
-
-def test_what_waits_to_be_applied_is_bounded() -> None:
-    """A request waits while others do; where nothing else waits it passes, however large."""
-
-    async def go() -> None:
-        applied = 0
-        backlog = Backlog(lambda: applied, 100)
-        await backlog.room(1000)
-        backlog.add(1, 60)
-        await backlog.room(40)
-        backlog.add(2, 40)
-        room = asyncio.create_task(backlog.room(50))
-        await asyncio.sleep(0)
-        assert not room.done()
-        applied = 1
-        await room
-        with pytest.raises(BusyError):
-            await backlog.room(61)
-
-    asyncio.run(go())

@@ -163,7 +163,6 @@ def test_large_requests_at_once_do_not_fill_the_memory(run: Callable[..., Runnin
     limits = {
         "max_body_bytes": "8MiB",
         "in_flight_max_bytes": "16MiB",
-        "backlog_max_bytes": "16MiB",
     }
     sidecar = run({"otlp": limits})
     assert sidecar.otlp("logs", logs([log({}, "x" * MIB)])).status == 200
@@ -190,8 +189,8 @@ def test_large_requests_at_once_do_not_fill_the_memory(run: Callable[..., Runnin
         for one in sending:
             one.result()
     assert statuses.count(200) == 48
-    # all at once they are 288 MiB, and twice that decoded
-    assert peak - before < 220 * MIB, (peak - before) / MIB
+    # all at once they are 288 MiB, and as much again where they wait to be applied
+    assert peak - before < 320 * MIB, (peak - before) / MIB
     eventually(0.0, lambda: sidecar.metric("zombiewatch_otlp_in_flight_bytes"))
 
 
