@@ -1,1 +1,1 @@
-"""The crash suite: nothing acknowledged is ever lost or doubled (`python -m tests.crash --help`)."""
+"""The crash suite: is anything acknowledged lost or doubled? See `python -m tests.crash -h`."""

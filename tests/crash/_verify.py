@@ -84,7 +84,10 @@ def manifests(data: Path) -> list[dict[str, Any]]:
 def unnamed(data: Path) -> set[str]:
     """Return the files of *data* that no manifest names: of a checkpoint that was cut off."""
     names = {
-        one["name"] for said in manifests(data) for part in ("hot", "segments") for one in said[part]
+        one["name"]
+        for said in manifests(data)
+        for part in ("hot", "segments")
+        for one in said[part]
     }
     paths = [path for folder in ("segments", "snapshots") for path in (data / folder).iterdir()]
     found = {str(path.relative_to(data)) for path in paths if path.suffix != ".json"}
@@ -103,7 +106,9 @@ def _attempts(data: Path) -> Counter[str]:
 
 
 def _measured(data: Path) -> int:
-    files = [str(data / one["name"]) for one in manifests(data)[0]["hot"] if one["table"] == "rates"]
+    files = [
+        str(data / one["name"]) for one in manifests(data)[0]["hot"] if one["table"] == "rates"
+    ]
     rows = _rows(files, "sum(n)", "WHERE measure = 'run'")
     return int(rows[0][0] or 0) if rows else 0
 

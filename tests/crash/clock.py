@@ -64,7 +64,7 @@ def run(
         try:
             sidecar.start()
             for number in range(rounds):
-                by = _one_round(sidecar, steps, ledger, number, chance, result)
+                by = _one_round(sidecar, steps, ledger, number, chance, result=result)
                 result["rounds"] += 1
                 say(f"clock: {number + 1} of {rounds} rounds, stepped by {by:+d} s")
             writer.end()
@@ -88,6 +88,7 @@ def _one_round(
     ledger: Ledger,
     number: int,
     chance: random.Random,
+    *,
     result: dict[str, Any],
 ) -> int:
     running = chance.random() < 0.5
@@ -125,7 +126,9 @@ def step_back(zygote: Zygote, folder: Path) -> dict[str, Any]:
             steps.off_s -= 3 * 3600
             steps.write()
             if not _more_than(sidecar, name, sidecar.metric(name) + 1):
-                problems.append("stepped back by 3 h, it made no checkpoint for 10 s (one is due each)")
+                problems.append(
+                    "stepped back by 3 h, it made no checkpoint for 10 s (one is due each)"
+                )
         sidecar.stop()
     verdict = check(sidecar.data, ledger)
     problems += [] if verdict.good else [str(verdict)]

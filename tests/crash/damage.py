@@ -14,6 +14,7 @@ from __future__ import annotations
 import shutil
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
@@ -66,7 +67,7 @@ def build(zygote: Zygote, folder: Path) -> Base:
             sidecar.start()
             known = set(ledger.acknowledged)
             with Senders(ledger, sidecar.urls, number, dice("damage", number), light=True):
-                _until(lambda known=known: len(ledger.acknowledged) > len(known) + 150)
+                _until(partial(_has_more, ledger, len(known) + 150))
             group = "old" if number < _OLD_STOPS else "covered"
             if number <= _OLD_STOPS:
                 sidecar.stop()
@@ -78,8 +79,12 @@ def build(zygote: Zygote, folder: Path) -> Base:
     return base
 
 
-def _until(true: Callable[[], bool]) -> None:
-    until = time.monotonic() + 30
+def _has_more(ledger: Ledger, than: int) -> bool:
+    return len(ledger.acknowledged) > than
+
+
+def _until(true: Callable[[], bool], within_s: float = 30.0) -> None:
+    until = time.monotonic() + within_s
     while not true() and time.monotonic() < until:
         time.sleep(0.005)  # a poll, bounded
 
@@ -172,7 +177,7 @@ def attempt(zygote: Zygote, base: Base, folder: Path, case: Case) -> dict[str, A
     shutil.copytree(base.folder / "data", folder / "data")
     data = folder / "data"
     harmed = case.files(data)
-    gone = _only_in(data, harmed)
+    gone = _only_in(harmed)
     for path in harmed:
         case.harm(path)
     ledger, problems = Ledger(), []
@@ -182,7 +187,7 @@ def attempt(zygote: Zygote, base: Base, folder: Path, case: Case) -> dict[str, A
             result["ready_s"] = sidecar.start()
             problems += _serves(sidecar, base)
             with Senders(ledger, sidecar.urls, "later", dice(case.name), light=True):
-                _until(lambda: len(ledger.acknowledged) > 20)
+                _until(partial(_has_more, ledger, 20), within_s=10)
             if not ledger.acknowledged:
                 problems.append(f"takes nothing more: {dict(ledger.refused)}")
             result["damaged"] = int(sidecar.metric("zombiewatch_damaged_total"))
@@ -211,7 +216,7 @@ def attempt(zygote: Zygote, base: Base, folder: Path, case: Case) -> dict[str, A
     return {**result, "good": not problems, "problems": problems}
 
 
-def _only_in(data: Path, harmed: list[Path]) -> set[str]:
+def _only_in(harmed: list[Path]) -> set[str]:
     """Return the tasks whose signals are in segments among *harmed*."""
     files = [str(path) for path in harmed if path.name.startswith("signals")]
     if not files:
@@ -235,7 +240,7 @@ def _once_each_in_timeline(sidecar: Sidecar, ledger: Ledger) -> list[str]:
     last = max(ledger.acknowledged, default=None)
     if last is None:
         return []
-    _until(lambda: sidecar.heard(last) == 1)
+    _until(lambda: sidecar.heard(last) != 0)  # an answer that is an error stays one
     seen = sidecar.heard(last)
     return [] if seen == 1 else [f"a task sent after the damage has {seen} entries in its timeline"]
 

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import time
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.crash._launch import RefusedError, Sidecar, Zygote
@@ -17,6 +16,7 @@ from tests.crash.kill import spread
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 SIZE_MIB: Final = 32
 
@@ -70,7 +70,7 @@ def run(
             try:
                 sidecar.start()
                 for number in range(rounds):
-                    freed.append(_one_round(sidecar, disk, ledger, number, chance, result))
+                    freed.append(_one_round(sidecar, disk, ledger, number, chance, result=result))
                     result["rounds"] += 1
                     say(f"disk: {number + 1} of {rounds} rounds, {dict(ledger.refused)} refused")
                 sidecar.stop()
@@ -97,6 +97,7 @@ def _one_round(
     ledger: Ledger,
     number: int,
     chance: random.Random,
+    *,
     result: dict[str, Any],
 ) -> float:
     """Return how long it took until records were taken again, once there was room, in seconds."""

@@ -32,7 +32,7 @@ MOMENTS: Final = {
     "stopped": 5,
 }
 """When it ends, and how likely: while records come in, before it is ready, with a checkpoint half
-written, told to stop and not yet done, or well stopped (so that this is among what comes before)."""
+written, told to stop and not yet done, or well stopped, so that what follows that is tried too."""
 
 
 @dataclass(slots=True)
@@ -108,7 +108,7 @@ def kill_rounds(
         own = folder / f"{seed}-{tally.folders}"
         until = begun + seconds
         try:
-            good = _one_folder(zygote, own, many, dice(seed, tally.folders), tally, until)
+            good = _one_folder(zygote, own, many, dice(seed, tally.folders), tally, until=until)
         except RefusedError as error:
             good = False
             tally.folders += 1
@@ -126,7 +126,7 @@ def kill_rounds(
 
 
 def _one_folder(
-    zygote: Zygote, folder: Path, rounds: int, chance: random.Random, tally: Tally, until: float
+    zygote: Zygote, folder: Path, rounds: int, chance: random.Random, tally: Tally, *, until: float
 ) -> bool:
     ledger = Ledger()
     writer = Writer(ledger, folder / "logs", dice(chance.random()))

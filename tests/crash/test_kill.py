@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,9 +19,7 @@ ROUNDS, AT_MOST_S = 300, 170.0
 def test_nothing_acknowledged_is_lost_or_doubled_by_kills(tmp_path: Path) -> None:
     """Spans, logs, heartbeats and followed lines; every start after a kill succeeds."""
     with Zygote() as zygote:
-        tally = kill_rounds(
-            zygote, tmp_path, rounds=ROUNDS, seed=1, seconds=AT_MOST_S, say=sys.stderr.write
-        )
+        tally = kill_rounds(zygote, tmp_path, rounds=ROUNDS, seed=1, seconds=AT_MOST_S, say=print)
     assert tally.problems == []
     assert (tally.lost, tally.doubled, tally.wrong, tally.refused_to_start) == (0, 0, 0, 0)
     assert tally.acknowledged > 1000
