@@ -72,12 +72,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _tried(asked: argparse.Namespace, folder: Path, say: Say) -> dict[str, Any]:
-    """Do what is asked for below *folder*; return the results, those of an earlier run included."""
+    """Do what is asked for below *folder*; return the results."""
     began, parts = time.monotonic(), asked.what or PARTS
-    said: dict[str, Any] = {}
-    if asked.what and asked.json.exists():
-        said = json.loads(asked.json.read_text())
-    said |= {
+    said: dict[str, Any] = {
         "format": 1,
         "began": datetime.now(UTC).isoformat(timespec="minutes").replace("+00:00", "Z"),
         "seed": asked.seed,
@@ -87,8 +84,16 @@ def _tried(asked: argparse.Namespace, folder: Path, say: Say) -> dict[str, Any]:
     with Zygote() as zygote:
         for part in parts:
             said |= _part(part, asked, zygote, folder / part, say)
-    said["took_s"] = said.get("took_s", 0.0) + time.monotonic() - began
+    said["took_s"] = time.monotonic() - began
     return said
+
+
+def _with_earlier(said: dict[str, Any], file: Path) -> dict[str, Any]:
+    """Return *said* with what *file* holds of other parts."""
+    earlier = json.loads(file.read_text()) if file.exists() else {}
+    both = {**earlier, **said}
+    both["took_s"] = earlier.get("took_s", 0.0) + said["took_s"]
+    return both
 
 
 def _part(
@@ -129,6 +134,8 @@ def main(words: Sequence[str] | None = None) -> int:
     else:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             said = _tried(asked, asked.keep or Path(folder), say)
+        if asked.what:
+            said = _with_earlier(said, asked.json)
         asked.json.parent.mkdir(parents=True, exist_ok=True)
         asked.json.write_text(json.dumps(said, indent=2) + "\n")
     sys.stdout.write(report.text(said) + "\n")

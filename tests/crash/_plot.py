@@ -13,7 +13,7 @@ _COLOURS: Final = ("#2563eb", "#b45309", "#047857", "#7c3aed", "#be123c")
 
 
 def plot(at: Sequence[float], series: Mapping[str, Sequence[float]], unit: str) -> str:
-    """Return an SVG of *series*, by title; each has a value for each of *at*, which is in *unit*."""
+    """Return an SVG of *series*, by title, each with a value for each of *at* (in *unit*)."""
     high = len(series) * (_HIGH + _GAP) + 30
     size = f"{_LEFT + _WIDE + 20} {high}"
     parts = [

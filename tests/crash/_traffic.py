@@ -69,7 +69,7 @@ class Sender(threading.Thread):
         at = 0
         try:
             while not self._done.is_set():
-                many = 1 if kind == "b" else self._chance.randint(1, 5 if self._light else 30)
+                many = 1 if kind == "b" else self._chance.randint(1, 5 if self._light else 20)
                 tasks = [f"{self.name}-{number}" for number in range(at, at + many)]
                 at += many
                 path, body, said = _request(kind, tasks, self._chance)
@@ -78,7 +78,7 @@ class Sender(threading.Thread):
                 answer = connection.getresponse()
                 answer.read()
                 self._ledger.take(tasks, answer.status)
-                pause = 0.01 if self._light or answer.status == BUSY else 0.006
+                pause = 0.02 if self._light or answer.status == BUSY else 0.01
                 self._done.wait(self._chance.uniform(0.0, pause))
         except (OSError, HTTPException):
             return  # killed under us: what was not answered is not acknowledged
@@ -168,7 +168,7 @@ class Writer(threading.Thread):
         while not self._done.is_set():
             with self._path.open("ab", buffering=0) as file:
                 for _ in range(self._chance.randint(1, 100)):
-                    tasks = [f"f-{number + at}" for at in range(self._chance.randint(1, 12))]
+                    tasks = [f"f-{number + at}" for at in range(self._chance.randint(1, 8))]
                     number += len(tasks)
                     self._ledger.sent.update(tasks)
                     text = b"".join(map(_line, tasks))

@@ -89,7 +89,7 @@ def unnamed(data: Path) -> set[str]:
         for part in ("hot", "segments")
         for one in said[part]
     }
-    paths = [path for folder in ("segments", "snapshots") for path in (data / folder).iterdir()]
+    paths = [path for folder in ("segments", "snapshots") for path in data.glob(f"{folder}/*")]
     found = {str(path.relative_to(data)) for path in paths if path.suffix != ".json"}
     return found - names
 

@@ -12,7 +12,9 @@ The folder that is spoilt holds four groups of numbered records:
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import time
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
@@ -47,7 +49,9 @@ class Case:
     relations: bool = True
     """Whether the relations must be as if nothing had happened."""
     counted: bool = True
-    """Whether it is damage at all: a file that is rubbish or can be done without is not counted."""
+    """Whether it is damage that must be seen: what can be done without need not be."""
+    settled_log: bool = False
+    """Whether SQLite had moved its write-ahead log into the journal before."""
 
 
 @dataclass(slots=True)
@@ -76,6 +80,9 @@ def build(zygote: Zygote, folder: Path) -> Base:
                 sidecar.kill()
             base.groups.setdefault(group, set()).update(ledger.acknowledged - known)
     base.sent = ledger.sent
+    shutil.copytree(folder / "data", folder / "settled")
+    with closing(sqlite3.connect(folder / "settled" / "journal.sqlite")) as journal:
+        journal.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return base
 
 
@@ -125,6 +132,9 @@ def _segment_cases() -> Iterator[Case]:
     yield Case("all segments, cut in half", WAYS["cut in half"], all_of, relations=False)
 
 
+_SHARES: Final = (0.0, 0.0001, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+
+
 def _journal_cases() -> Iterator[Case]:
     kept = frozenset({"old", "covered"})
     base, wal = _glob("journal.sqlite"), _glob("journal.sqlite-wal")
@@ -133,13 +143,17 @@ def _journal_cases() -> Iterator[Case]:
         return Case(name, harm, files, spared=kept, **more)
 
     for way, harm in WAYS.items():
-        yield case(f"journal, {way}", harm, base, counted=way not in {"removed", "emptied"})
+        # most of its pages are in the log anyway: then nothing is damaged that anybody reads
+        yield case(f"journal, {way}", harm, base, counted=False)
         # what SQLite drops of its write-ahead log it cannot tell from a write that was cut off
         yield case(f"journal's write-ahead log, {way}", harm, wal, counted=False)
-    for share in (0.0, 0.3, 0.7, 1.0):
-        yield case(f"journal, a bit flipped at {share:.0%}", flipped(share), base, counted=False)
+        yield case(f"journal without a log, {way}", harm, base, settled_log=True, counted=False)
+    for share in _SHARES:
+        more = {"settled_log": True, "counted": False}
+        where = f"at {share:.4g} of it"
+        yield case(f"journal without a log, a bit flipped {where}", flipped(share), base, **more)
         zero = page_of_zeros(min(share, 0.99))
-        yield case(f"journal, 4 KiB of zeros at {share:.0%}", zero, base, counted=share == 0.0)
+        yield case(f"journal without a log, 4 KiB of zeros {where}", zero, base, **more)
     yield case("journal's log, a bit of its header flipped", flipped(0.0), wal, counted=False)
     yield case("journal and its log, a bit flipped", flipped(0.0), _glob("journal.sqlite*"))
     yield case("journal and its log, removed", removed, _glob("journal*"), counted=False)
@@ -174,7 +188,7 @@ def _segment(table: str, at: int) -> Callable[[Path], list[Path]]:
 
 def attempt(zygote: Zygote, base: Base, folder: Path, case: Case) -> dict[str, Any]:
     """Spoil a copy of *base* in *folder*, start on it; return how it went, as plain values."""
-    shutil.copytree(base.folder / "data", folder / "data")
+    shutil.copytree(base.folder / ("settled" if case.settled_log else "data"), folder / "data")
     data = folder / "data"
     harmed = case.files(data)
     gone = _only_in(harmed)
