@@ -48,17 +48,29 @@ class Ledger:
             self.refused[status] += 1
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How much a sender sends: records of a request, and seconds between two, at most."""
+
+    records: int
+    pause_s: float
+
+
+BUSY_PACE: Final = Pace(20, 0.01)
+LIGHT_PACE: Final = Pace(5, 0.02)
+
+
 class Sender(threading.Thread):
     """One connection, without any retry: it sends until it is told to end or cannot any more."""
 
     def __init__(
-        self, ledger: Ledger, urls: dict[str, str], name: str, chance: random.Random, *, light: bool
+        self, ledger: Ledger, urls: dict[str, str], name: str, chance: random.Random, pace: Pace
     ) -> None:
         super().__init__(name=name, daemon=True)
         self._ledger = ledger
         self._urls = urls
         self._chance = chance
-        self._light = light
+        self._pace = pace
         self._done = threading.Event()
 
     def run(self) -> None:
@@ -69,7 +81,7 @@ class Sender(threading.Thread):
         at = 0
         try:
             while not self._done.is_set():
-                many = 1 if kind == "b" else self._chance.randint(1, 5 if self._light else 20)
+                many = 1 if kind == "b" else self._chance.randint(1, self._pace.records)
                 tasks = [f"{self.name}-{number}" for number in range(at, at + many)]
                 at += many
                 path, body, said = _request(kind, tasks, self._chance)
@@ -78,7 +90,7 @@ class Sender(threading.Thread):
                 answer = connection.getresponse()
                 answer.read()
                 self._ledger.take(tasks, answer.status)
-                pause = 0.02 if self._light or answer.status == BUSY else 0.01
+                pause = 0.1 if answer.status == BUSY else self._pace.pause_s
                 self._done.wait(self._chance.uniform(0.0, pause))
         except (OSError, HTTPException):
             return  # killed under us: what was not answered is not acknowledged
@@ -120,7 +132,7 @@ class Senders:
     urls: dict[str, str]
     round: object
     chance: random.Random
-    light: bool = False
+    pace: Pace = BUSY_PACE
     kinds: str = "sslb"
     _all: list[Sender] = field(init=False, default_factory=list)
 
@@ -128,7 +140,7 @@ class Senders:
         for at, kind in enumerate(self.kinds):
             own = dice(self.chance.random())
             name = f"{kind}{at}.{self.round}"
-            self._all.append(Sender(self.ledger, self.urls, name, own, light=self.light))
+            self._all.append(Sender(self.ledger, self.urls, name, own, self.pace))
         for one in self._all:
             one.start()
         return self

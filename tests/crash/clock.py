@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.crash._launch import RefusedError, Sidecar
-from tests.crash._traffic import Ledger, Senders, Writer, dice
+from tests.crash._traffic import LIGHT_PACE, Ledger, Senders, Writer, dice
 from tests.crash._verify import check
 from tests.crash.kill import read_to_end
 
@@ -121,7 +121,7 @@ def step_back(zygote: Zygote, folder: Path) -> dict[str, Any]:
     name = "zombiewatch_checkpoints_total"
     with Sidecar(zygote, folder, clock=steps.path) as sidecar:
         sidecar.start()
-        with Senders(ledger, sidecar.urls, 0, chance, light=True, kinds="b"):
+        with Senders(ledger, sidecar.urls, 0, chance, pace=LIGHT_PACE, kinds="b"):
             _more_than(sidecar, name, 0)
             steps.off_s -= 3 * 3600
             steps.write()

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import duckdb
 
-from tests.crash._harm import WAYS, flipped, page_of_zeros, removed
+from tests.crash._harm import WAYS, emptied, flipped, page_of_zeros, removed
 from tests.crash._launch import RefusedError, Sidecar, Zygote
-from tests.crash._traffic import Ledger, Senders, dice
+from tests.crash._traffic import LIGHT_PACE, Ledger, Senders, dice
 from tests.crash._verify import compare, manifests
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def build(zygote: Zygote, folder: Path) -> Base:
         for number in range(_OLD_STOPS + 2):
             sidecar.start()
             known = set(ledger.acknowledged)
-            with Senders(ledger, sidecar.urls, number, dice("damage", number), light=True):
+            with Senders(ledger, sidecar.urls, number, dice("damage", number), pace=LIGHT_PACE):
                 _until(partial(_has_more, ledger, len(known) + 150))
             group = "old" if number < _OLD_STOPS else "covered"
             if number <= _OLD_STOPS:
@@ -200,7 +200,7 @@ def attempt(zygote: Zygote, base: Base, folder: Path, case: Case) -> dict[str, A
         with Sidecar(zygote, folder, SETTINGS) as sidecar:
             result["ready_s"] = sidecar.start()
             problems += _serves(sidecar, base)
-            with Senders(ledger, sidecar.urls, "later", dice(case.name), light=True):
+            with Senders(ledger, sidecar.urls, "later", dice(case.name), pace=LIGHT_PACE):
                 _until(partial(_has_more, ledger, 20), within_s=10)
             if not ledger.acknowledged:
                 problems.append(f"takes nothing more: {dict(ledger.refused)}")
@@ -210,24 +210,38 @@ def attempt(zygote: Zygote, base: Base, folder: Path, case: Case) -> dict[str, A
     except RefusedError as error:
         return {**result, "started": False, "good": False, "problems": [str(error)]}
     result["set_aside"] = sum(1 for _ in (data / "damaged").iterdir())
-    must = set().union(*(base.groups[name] for name in case.spared)) - (
-        gone - set().union(*(base.groups[name] for name in case.spared - {"old"}))
-    )
     try:
-        verdict = compare(data, must | ledger.acknowledged, base.sent | ledger.sent)
+        problems += _kept(data, base, case, ledger, gone=gone, result=result)
     except duckdb.Error as error:
         problems.append(f"its history cannot be read: {error}")
-        return {**result, "good": False, "problems": problems}
-    result |= {"lost": len(verdict.lost), "doubled": len(verdict.doubled)}
-    if not case.relations or "fresh" not in case.spared:
-        verdict.wrong.clear()
-    if not verdict.good:
-        problems.append(str(verdict))
     if case.counted and not result["damaged"]:
         problems.append("the damage was not counted")
     if case.counted and case.harm is not removed and not result["set_aside"]:
         problems.append("nothing was set aside")
     return {**result, "good": not problems, "problems": problems}
+
+
+def _kept(
+    data: Path, base: Base, case: Case, ledger: Ledger, *, gone: set[str], result: dict[str, Any]
+) -> list[str]:
+    """Add to *result* what was lost; return what may not have been. *gone* was in one file."""
+    problems = []
+    must = set().union(*(base.groups[name] for name in case.spared)) - (
+        gone - set().union(*(base.groups[name] for name in case.spared - {"old"}))
+    )
+    verdict = compare(data, must | ledger.acknowledged, base.sent | ledger.sent)
+    whole = compare(data, set().union(*base.groups.values()), base.sent | ledger.sent)
+    result["lost"], result["doubled"] = len(verdict.lost), len(verdict.doubled)
+    result["gone"] = len(whole.lost)
+    # SQLite takes a journal that is not there, or that is empty, for a new one
+    silent = case.settled_log and case.harm not in {removed, emptied} and not result["damaged"]
+    if whole.lost and silent:
+        problems.append(f"{len(whole.lost)} records are gone, and no damage was counted")
+    if not case.relations or "fresh" not in case.spared:
+        verdict.wrong.clear()
+    if not verdict.good:
+        problems.append(str(verdict))
+    return problems
 
 
 def _only_in(harmed: list[Path]) -> set[str]:

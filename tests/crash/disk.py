@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.crash._launch import RefusedError, Sidecar, Zygote
-from tests.crash._traffic import Ledger, Senders, dice
+from tests.crash._traffic import LIGHT_PACE, Ledger, Senders, dice
 from tests.crash._verify import check
 from tests.crash.kill import spread
 
@@ -125,7 +125,7 @@ def _one_round(
 def _taken_again(sidecar: Sidecar, ledger: Ledger, number: int, chance: random.Random) -> float:
     begun = time.monotonic()
     known = len(ledger.acknowledged)
-    with Senders(ledger, sidecar.urls, f"{number}.after", chance, light=True):
+    with Senders(ledger, sidecar.urls, f"{number}.after", chance, pace=LIGHT_PACE):
         while len(ledger.acknowledged) == known:
             if time.monotonic() > begun + 30:
                 raise TimeoutError("with room again, nothing was taken for 30 s")

@@ -11,7 +11,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.crash._launch import RefusedError, Sidecar, Zygote
-from tests.crash._traffic import Ledger, Senders, Writer, dice
+from tests.crash._traffic import BUSY_PACE, LIGHT_PACE, Ledger, Senders, Writer, dice
 from tests.crash._verify import check, unnamed
 
 if TYPE_CHECKING:
@@ -25,9 +25,9 @@ FOLDER_ROUNDS: Final = 25
 """So many rounds are on one data folder; then it is stopped, and all in it is looked at."""
 
 MOMENTS: Final = {
-    "sending": 45,
+    "sending": 50,
     "starting": 25,
-    "checkpoint": 20,
+    "checkpoint": 15,
     "stopping": 5,
     "stopped": 5,
 }
@@ -168,7 +168,7 @@ def _one_round(
         return
     tally.recovered_s.append(sidecar.ready())
     light = moment != "checkpoint" and chance.random() < 0.3
-    with Senders(ledger, sidecar.urls, number, chance, light=light):
+    with Senders(ledger, sidecar.urls, number, chance, pace=LIGHT_PACE if light else BUSY_PACE):
         if moment == "checkpoint":
             _begins_to_write(sidecar)
             time.sleep(chance.uniform(0.0, 0.06))  # likewise
@@ -184,9 +184,9 @@ def _one_round(
 
 
 def _begins_to_write(sidecar: Sidecar) -> None:
-    """Wait until a checkpoint begins to be written; not longer than a second."""
+    """Wait until a checkpoint begins to be written; one is due each second."""
     folder = sidecar.data / "segments"
-    before, until = folder.stat().st_mtime_ns, time.monotonic() + 1.0
+    before, until = folder.stat().st_mtime_ns, time.monotonic() + 3.0
     while folder.stat().st_mtime_ns == before and time.monotonic() < until:
         time.sleep(0.0005)  # a poll, bounded
 

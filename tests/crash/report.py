@@ -164,6 +164,7 @@ def _soak_rows(one: dict[str, Any]) -> list[tuple[str, str]]:
         ("records acknowledged", f"{one['records']:,}"),
         ("records a second", number(one["per_s"])),
         ("refused", f"{one['refused']:,}"),
+        ("applied", f"{one['applied']:,}"),
         ("left out", f"{one['left_out']:,}"),
     ]
     for name in ("memory_mb", "segments_mb", "snapshots_mb", "journal_mb", "files"):
@@ -182,10 +183,14 @@ def _damages(cases: Sequence[dict[str, Any]]) -> str:
         return "**not as it must be**" if one["started"] else "**refused to start**"
 
     rows = [
-        f"| {one['name']} | {one.get('damaged', '')} | {one.get('lost', '')} | {cell(one)} |"
+        f"| {one['name']} | {one.get('damaged', '')} | {one.get('gone', '')} |"
+        f" {one.get('lost', '')} | {cell(one)} |"
         for one in cases
     ]
-    head = "| damage | counted | lost though whole elsewhere | |\n|---|---:|---:|---|"
+    head = (
+        "| damage | counted | records gone | of these, whole elsewhere | |\n"
+        "|---|---:|---:|---:|---|"
+    )
     return "\n".join([head, *rows])
 
 

@@ -12,7 +12,7 @@ import psutil
 
 from tests.crash._launch import ROOT, Sidecar, Zygote
 from tests.crash._plot import plot
-from tests.crash._traffic import Ledger, Senders, Writer, dice
+from tests.crash._traffic import Ledger, Pace, Senders, Writer, dice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 KEPT_BYTES: Final = 8 << 20
 PICTURE: Final = ROOT / "docs" / "images" / "soak.svg"
 
+_PACE: Final = Pace(100, 0.5)
+
 _SETTINGS: Final = {
+    "evaluate_every_s": 5,
+    "follow_every_s": 0.25,
     "store": {"checkpoint_every_s": 10, "segment_rows": 50_000, "settle_s": 60},
     "retention": {"max_bytes": KEPT_BYTES},
     "abandon_after_s": 60,
@@ -41,7 +45,7 @@ def run(folder: Path, *, minutes: float, say: Callable[[str], None]) -> dict[str
         writer.start()
         begun = time.monotonic()
         try:
-            with Senders(ledger, sidecar.urls, "soak", dice("soak"), light=True):
+            with Senders(ledger, sidecar.urls, "soak", dice("soak"), pace=_PACE):
                 while time.monotonic() - begun < minutes * 60:
                     time.sleep(_EVERY_S)  # the load is what is waited for
                     samples.append(_sample(sidecar, ledger, time.monotonic() - begun))
@@ -51,13 +55,15 @@ def run(folder: Path, *, minutes: float, say: Callable[[str], None]) -> dict[str
         finally:
             writer.end()
         left_out = int(sidecar.metric("zombiewatch_records_left_out_total"))
-        sidecar.stop()
+        applied = int(sidecar.metric("zombiewatch_signals_total"))
+        sidecar.kill()  # what is looked at has been; how a stop goes is tried elsewhere
     return {
         "minutes": minutes,
         "records": samples[-1]["records"],
         "per_s": samples[-1]["records"] / samples[-1]["at_s"],
         "refused": sum(ledger.refused.values()),
         "left_out": left_out,
+        "applied": applied,
         "kept_mb": KEPT_BYTES / 1e6,
         "samples": samples,
     }

@@ -22,5 +22,5 @@ def test_nothing_acknowledged_is_lost_or_doubled_by_kills(tmp_path: Path) -> Non
         tally = kill_rounds(zygote, tmp_path, rounds=ROUNDS, seed=1, seconds=AT_MOST_S, say=print)
     assert tally.problems == []
     assert (tally.lost, tally.doubled, tally.wrong, tally.refused_to_start) == (0, 0, 0, 0)
+    assert tally.rounds > 20  # on a machine so busy that fewer fit, this shows nothing
     assert tally.acknowledged > 1000
-    assert tally.left_half_written > 0

@@ -34,7 +34,7 @@ def test_the_page_does_not_hide_what_did_not_hold() -> None:
     """A case that went wrong is in its table, in the list of problems, and in the exit status."""
     wrong = {"name": "spoilt", "started": False, "good": False, "problems": ["it ended"]}
     page = report.page({**RESULTS, "damage": [wrong]})
-    assert "| spoilt |  |  | **refused to start** |" in page
+    assert "| spoilt |  |  |  | **refused to start** |" in page
     assert "- damage: spoilt: it ended" in page
     assert "| **refused to start**, damage included | **1** |" in page
     assert report.bad({**RESULTS, "damage": [wrong]})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.crash._launch import Sidecar, Zygote
-from tests.crash._traffic import Ledger, Senders, dice
+from tests.crash._traffic import LIGHT_PACE, Ledger, Senders, dice
 from tests.crash._verify import check, manifests
 from tests.e2e._sidecar import eventually
 
@@ -23,7 +23,7 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, Le
     ledger = Ledger()
     with Zygote() as zygote, Sidecar(zygote, tmp_path_factory.mktemp("stopped")) as sidecar:
         sidecar.start()
-        with Senders(ledger, sidecar.urls, 0, dice(1), light=True):
+        with Senders(ledger, sidecar.urls, 0, dice(1), pace=LIGHT_PACE):
             eventually(True, lambda: len(ledger.acknowledged) >= 100)
         sidecar.stop()
         yield sidecar.data, ledger
