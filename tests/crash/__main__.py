@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from bench.machine import facts
+from bench.machine import Others, facts
 from tests.crash import clock, damage, disk, report, soak
 from tests.crash._launch import ROOT, Zygote
 from tests.crash.kill import FOLDER_ROUNDS, kill_rounds
@@ -44,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "what", nargs="*", choices=[*PARTS, "soak"], metavar="PART",
+        "what", nargs="*", metavar="PART",
         help=f"of {', '.join(PARTS)}, soak; all but soak by default",
     )  # fmt: skip
     parser.add_argument("--rounds", type=int, default=1000, help="kills (default: 1000)")
@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _tried(asked: argparse.Namespace, folder: Path, say: Say) -> dict[str, Any]:
     """Do what is asked for below *folder*; return the results."""
-    began, parts = time.monotonic(), asked.what or PARTS
+    began, parts, others = time.monotonic(), asked.what or PARTS, Others()
     said: dict[str, Any] = {
         "format": 1,
         "began": datetime.now(UTC).isoformat(timespec="minutes").replace("+00:00", "Z"),
@@ -84,7 +84,7 @@ def _tried(asked: argparse.Namespace, folder: Path, say: Say) -> dict[str, Any]:
     with Zygote() as zygote:
         for part in parts:
             said |= _part(part, asked, zygote, folder / part, say)
-    said["took_s"] = time.monotonic() - began
+    said["took_s"], said["others_share"] = time.monotonic() - began, others.share()
     return said
 
 
@@ -123,7 +123,11 @@ def _part(
 
 def main(words: Sequence[str] | None = None) -> int:
     """Follow the command line; return 0 where all held, else 1."""
-    asked = _parser().parse_args(words)
+    parser = _parser()
+    asked = parser.parse_args(words)
+    for name in asked.what:  # argparse's own choices do not allow for none
+        if name not in {*PARTS, "soak"}:
+            parser.error(f"{name!r} is none of {', '.join(PARTS)}, soak")
     begun = time.monotonic()
 
     def say(line: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.e2e._sidecar import call
-from zombiewatch.running import ADDRESS_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +25,9 @@ ROOT: Final = Path(__file__).resolve().parent.parent.parent
 
 READY_S: Final = 60.0
 """A sidecar that is not ready by then has refused to start."""
+
+_READY: Final = re.compile(rb"is ready\. Page and API: (\S+)  OTLP: (\S+)  Data: ")
+"""As told on standard error: `address.json` cannot be written where the disk is full."""
 
 SETTINGS: Final[dict[str, Any]] = {
     "http": {"port": 0},
@@ -89,6 +92,7 @@ class Sidecar:
     data: Path = field(init=False)
     urls: dict[str, str] = field(init=False, default_factory=dict)
     began: float = field(init=False, default=0.0)
+    _said: int = field(init=False, default=0)
     _pid: int | None = field(init=False, default=None)
     _cold: subprocess.Popen[bytes] | None = field(init=False, default=None)
 
@@ -107,8 +111,8 @@ class Sidecar:
 
     def begin(self, *, cold: bool = False) -> None:
         """Start it, and do not wait; *cold* by the command that a person types, imports too."""
-        (self.data / ADDRESS_FILE).unlink(missing_ok=True)
-        config, log = self.folder / "zombiewatch.yaml", self.folder / "sidecar.log"
+        config, log = self.folder / "zombiewatch.yaml", self.log
+        self._said = log.stat().st_size if log.exists() else 0
         self.urls, self.began = {}, time.monotonic()
         if not cold:
             clock = str(self.clock) if self.clock else None
@@ -130,8 +134,9 @@ class Sidecar:
         """
         until = self.began + READY_S
         while time.monotonic() < until:
-            with suppress(OSError, ValueError):
-                self.urls = json.loads((self.data / ADDRESS_FILE).read_text())
+            said = _READY.search(self.log.read_bytes()[self._said :]) if self.log.exists() else None
+            if said:
+                self.urls = {"http": said[1].decode(), "otlp": said[2].decode()}
                 return time.monotonic() - self.began
             if (status := self._wait(0.0)) is not None:
                 raise RefusedError(f"it ended with {status} at its start:\n{self.words()}")
@@ -185,6 +190,11 @@ class Sidecar:
         return status
 
     @property
+    def log(self) -> Path:
+        """What it writes on standard output and error."""
+        return self.folder / "sidecar.log"
+
+    @property
     def pid(self) -> int:
         """Its process ID, while it runs."""
         assert self._pid is not None
@@ -192,8 +202,7 @@ class Sidecar:
 
     def words(self) -> str:
         """Return the last that it wrote on standard error."""
-        path = self.folder / "sidecar.log"
-        return path.read_text(errors="replace")[-3000:] if path.exists() else ""
+        return self.log.read_text(errors="replace")[-3000:] if self.log.exists() else ""
 
     def heard(self, task: str) -> int:
         """Return how many entries the timeline of *task* has; -1 where it cannot be had."""

@@ -22,7 +22,10 @@ def page(said: dict[str, Any]) -> str:
     parts = [
         "# Reliability\n\n*Made by `make crash` (tests/crash/report.py); do not edit.*",
         _INTRODUCTION.format(
-            began=said["began"], minutes=number(said["took_s"] / 60), seed=said["seed"]
+            began=said["began"],
+            minutes=number(said["took_s"] / 60),
+            seed=said["seed"],
+            others=_others(said),
         ),
         _promise(said),
     ]
@@ -43,8 +46,8 @@ def page(said: dict[str, Any]) -> str:
 
 _INTRODUCTION: Final = """\
 zombiewatch answers 200 only when what you sent is on disk. This page is what came of trying to
-break that promise: one run of {began}, {minutes} minutes long, seed {seed}. `make crash` repeats it
-on your machine; a short form of each part is in `make test`.
+break that promise: {minutes} minutes of it, the last part begun {began}, seed {seed}. The parts may
+be of several runs. `make crash` repeats them on your machine; `make test` has short forms.
 
 How it is tried: a real sidecar gets records that each bear a number of their own. Who sends them
 never sends one again, and writes down which were answered with 200. In the end the sidecar is
@@ -52,7 +55,20 @@ stopped, and its history, which is Parquet that anything can read, is held again
 acknowledged number must be there **exactly once**; another one once or not at all; a line of a
 followed file exactly once in any case. What was concluded from them is checked, too: each task has
 one attempt, and each run was measured once.
+
+{others}
 """
+
+
+def _others(said: dict[str, Any]) -> str:
+    share = said.get("others_share")
+    if share is None:
+        return (
+            "What else ran on the machine was not measured, and it was not little: **times are too"
+            " long.** What is there and what is not does not depend on it."
+        )
+    busy = ": **times are too long**" if share > 0.1 else ""
+    return f"Processes that had nothing to do with it took {share:.1%} of the machine's time{busy}."
 
 
 def _promise(said: dict[str, Any]) -> str:
@@ -67,8 +83,14 @@ def _promise(said: dict[str, Any]) -> str:
         ("**lost**", f"**{total['lost']:,}**"),
         ("**doubled**", f"**{total['doubled']:,}**"),
         ("**refused to start**, damage included", f"**{refused:,}**"),
+        ("**damages that it did not outlive as it must** (below)", f"**{_unlived(said)}**"),
     )
     return "| | |\n|---|---:|\n" + "\n".join(f"| {name} | {cell} |" for name, cell in rows)
+
+
+def _unlived(said: dict[str, Any]) -> str:
+    cases = said.get("damage", [])
+    return f"{sum(not one['good'] for one in cases)} of {len(cases)}"
 
 
 _KILL: Final = """\
@@ -156,9 +178,6 @@ def _plain_rows(one: dict[str, Any], times: str = "") -> list[tuple[str, str]]:
 
 
 def _soak_rows(one: dict[str, Any]) -> list[tuple[str, str]]:
-    """Compare the second quarter with the last: by then what must fill up has."""
-    samples = one["samples"]
-    quarter = max(1, len(samples) // 4)
     rows = [
         ("minutes", number(one["minutes"])),
         ("records acknowledged", f"{one['records']:,}"),
@@ -168,10 +187,9 @@ def _soak_rows(one: dict[str, Any]) -> list[tuple[str, str]]:
         ("left out", f"{one['left_out']:,}"),
     ]
     for name in ("memory_mb", "segments_mb", "snapshots_mb", "journal_mb", "files"):
-        early = [sample[name] for sample in samples[quarter : 2 * quarter]] or [0]
-        late = [sample[name] for sample in samples[-quarter:]]
+        early, late = _quarters(one["samples"], name)
         title = name.replace("_mb", " (MB)")
-        cells = f"{number(sum(early) / len(early))} → {number(sum(late) / len(late))}"
+        cells = f"{number(early)} → {number(late)}"
         rows.append((f"{title}, mean of second and last quarter", cells))
     return rows
 
@@ -205,7 +223,31 @@ def _problems(said: dict[str, Any]) -> list[str]:
         for one in said.get("damage", [])
         for problem in one["problems"]
     ]
+    found += [("soak", problem) for problem in _soak_problems(said.get("soak"))]
     return [f"- {part}: {_short(problem)}" for part, problem in found]
+
+
+def _soak_problems(one: dict[str, Any] | None) -> list[str]:
+    """Return what grew or fell behind in a soak, if there was one."""
+    if one is None:
+        return []
+    problems = []
+    if one["applied"] < 0.95 * one["records"]:
+        behind = f"{one['applied']:,} of {one['records']:,} records were applied at the end"
+        problems.append(f"it fell behind: {behind}")
+    for name in ("memory_mb", "journal_mb"):
+        early, late = _quarters(one["samples"], name)
+        if late > 1.2 * early:
+            problems.append(f"{name.removesuffix('_mb')} grew: {number(early)} → {number(late)} MB")
+    return problems
+
+
+def _quarters(samples: Sequence[dict[str, float]], name: str) -> tuple[float, float]:
+    """Return the means of the second and of the last quarter: by the first, what fills has."""
+    quarter = max(1, len(samples) // 4)
+    early = [sample[name] for sample in samples[quarter : 2 * quarter]] or [0.0]
+    late = [sample[name] for sample in samples[-quarter:]]
+    return sum(early) / len(early), sum(late) / len(late)
 
 
 def bad(said: dict[str, Any]) -> bool:

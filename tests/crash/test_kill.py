@@ -12,7 +12,7 @@ from tests.crash.kill import kill_rounds
 if TYPE_CHECKING:
     from pathlib import Path
 
-ROUNDS, AT_MOST_S = 300, 170.0
+ROUNDS, AT_MOST_S = 300, 150.0
 
 
 @pytest.mark.slow

@@ -40,6 +40,26 @@ def test_the_page_does_not_hide_what_did_not_hold() -> None:
     assert report.bad({**RESULTS, "damage": [wrong]})
 
 
+def test_a_soak_that_falls_behind_did_not_hold() -> None:
+    """Likewise one whose memory grows; one that is flat, and applies all, did."""
+    sample = dict.fromkeys(("segments_mb", "snapshots_mb", "journal_mb", "files"), 1.0)
+    flat = {
+        "minutes": 1,
+        "records": 100,
+        "per_s": 1.0,
+        "refused": 0,
+        "left_out": 0,
+        "kept_mb": 8,
+        "applied": 100,
+        "samples": [{**sample, "memory_mb": 100.0}] * 8,
+    }
+    assert not report.bad({**RESULTS, "soak": flat})
+    grown = [{**sample, "memory_mb": 100.0 + at} for at in range(0, 80, 10)]
+    page = report.page({**RESULTS, "soak": {**flat, "applied": 90, "samples": grown}})
+    assert "- soak: it fell behind: 90 of 100 records were applied at the end" in page
+    assert "- soak: memory grew: 125 → 165 MB" in page
+
+
 def test_a_plot_draws_each_series_from_zero() -> None:
     """The greatest value is a tenth below the top; zero is at the bottom."""
     picture = plot([1.0, 2.0], {"memory": [0.0, 10.0]}, "minutes")
