@@ -1,0 +1,23 @@
+"""A clock that is stepped by hours, short form."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.crash import clock
+from tests.crash._launch import Zygote
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.slow
+def test_nothing_acknowledged_is_lost_or_doubled_by_a_stepped_clock(tmp_path: Path) -> None:
+    """Forwards and backwards, while it runs and between its starts, with kills in between."""
+    with Zygote() as zygote:
+        result = clock.run(zygote, tmp_path, rounds=10, seed=1, say=print)
+    assert result["problems"] == []
+    assert result["while_running"] > 0
+    assert result["between_starts"] > 0
