@@ -21,3 +21,10 @@ def test_nothing_acknowledged_is_lost_or_doubled_by_a_stepped_clock(tmp_path: Pa
     assert result["problems"] == []
     assert result["while_running"] > 0
     assert result["between_starts"] > 0
+
+
+@pytest.mark.slow
+def test_checkpoints_go_on_after_a_step_back(tmp_path: Path) -> None:
+    """They do not wait until the clock is where it was, which may be hours."""
+    with Zygote() as zygote:
+        assert clock.step_back(zygote, tmp_path)["problems"] == []

@@ -14,22 +14,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-NOT_YET = (
-    "both ",
-    "all s",
-    "newest segment",
-    "oldest segment of signals, a bit flipped",
-    "oldest segment of signals, zeros",
-    "oldest segment of attempts, a bit flipped",
-    "oldest segment of attempts, zeros",
-    "journal, zeros",
-    "journal without a log",
-)
-"""Damages, by how their names begin, that the store does not outlive yet."""
-
-CASES = [case for case in damage.cases() if not case.name.startswith(NOT_YET)]
-
-
 @pytest.fixture(scope="module")
 def zygote() -> Iterator[Zygote]:
     with Zygote() as one:
@@ -43,7 +27,7 @@ def base(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> damage.Bas
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", damage.cases(), ids=lambda case: case.name)
 def test_what_is_whole_outlives_damage(
     zygote: Zygote, base: damage.Base, tmp_path: Path, case: damage.Case
 ) -> None:
