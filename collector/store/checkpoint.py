@@ -19,7 +19,7 @@ from model.relations import RELATIONS
 from model.units import DAY_US, HOUR_US, us
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import pyarrow as pa
 
@@ -264,17 +264,30 @@ class Checkpoints:
     def _merge(self, job: _Job) -> None:
         """Join small segments of a table into one, so that history stays few files."""
         manifest, few = job.manifest, self._limits.segment_rows // 2
-        for table in ("signals", *(one.name for one in RELATIONS)):
+        for table in ("signals", *(one.name for one in SETTLING)):
             small = [one for one in manifest.segments if one.table == table and one.rows < few]
             if len(small) < _MERGE:
                 continue
-            name = f"segments/{table}-merged-{job.tag}.parquet"
-            file = self._disk.write(job.cursor, table, name, f"FROM {self._disk.sql(small)}")
-            if file:
-                low, high = min(one.from_us for one in small), max(one.to_us for one in small)
-                merged = File(name, table, file.rows, file.size, file.crc, low, high)
-                rest = [one for one in manifest.segments if one not in small]
-                manifest.segments = [*rest, merged]
+            try:
+                merged = self._merged(job, table, small)
+            except duckdb.Error:
+                self._history.drop_damaged()  # the next checkpoint goes on without it
+                raise
+            manifest.segments = [one for one in manifest.segments if one not in small]
+            manifest.segments.append(merged)
+
+    def _merged(self, job: _Job, table: str, small: Sequence[File]) -> File:
+        name = f"segments/{table}-merged-{job.tag}.parquet"
+        parts = ",".join(one.name.removeprefix("segments/") for one in small)
+        file = self._disk.write(
+            job.cursor, table, name, f"FROM {self._disk.sql(small)}", {"merged": parts}
+        )
+        low, high = min(one.from_us for one in small), max(one.to_us for one in small)
+        rows = sum(one.rows for one in small)
+        if file is None or file.rows != rows:
+            msg = f"{table}: {rows} rows became {file.rows if file else 0} in merging"
+            raise duckdb.Error(msg)
+        return File(name, table, file.rows, file.size, file.crc, low, high)
 
     def _retained(self, now_us: int) -> list[File]:
         """Return the segments that neither age nor size has outdated: the oldest go first."""

@@ -18,7 +18,7 @@ import orjson
 from collector.store.fold import rows_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     import duckdb
@@ -65,10 +65,16 @@ class Disk:
             (root / name).mkdir(parents=True, exist_ok=True)
 
     def write(
-        self, connection: duckdb.DuckDBPyConnection, table: str, name: str, query: str
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        table: str,
+        name: str,
+        query: str,
+        notes: Mapping[str, str] | None = None,
     ) -> File | None:
         """Write the rows of *query* as the Parquet file *name*, synced; None where there are none.
 
+        *notes* are written into the file, for whoever finds it without its manifest.
         Raises OSError or duckdb.Error where it cannot be written; no half file stays.
         """
         path = self.root / name
@@ -77,7 +83,7 @@ class Disk:
             rows = rows_of(
                 connection,
                 f"COPY ({query}) TO '{_quoted(partial)}' (FORMAT parquet, COMPRESSION zstd,"
-                f" ROW_GROUP_SIZE {_GROUP_ROWS})",
+                f" ROW_GROUP_SIZE {_GROUP_ROWS}{_noted(notes)})",
             )
             if not rows:
                 partial.unlink(missing_ok=True)
@@ -135,10 +141,10 @@ class Disk:
             if one.exists():
                 one.rename(self.root / "damaged" / one.name)
 
-    def set_aside_strays(self) -> None:
-        """Set aside segments that no manifest can be read for: they are history all the same."""
-        for path in (self.root / "segments").glob("*.parquet"):
-            self.set_aside(path)
+    def measured(self, path: Path) -> tuple[int, int]:
+        """Return a file's CRC32C and size."""
+        with path.open("rb") as file:
+            return _crc(file)
 
     def sweep(self, kept: Iterable[Manifest]) -> None:
         """Remove what no manifest of *kept* names."""
@@ -159,6 +165,11 @@ class Disk:
     def _path(self, manifest: Manifest) -> Path:
         name = f"{manifest.applied:020d}-{manifest.made_us:020d}.json"
         return self.root / "snapshots" / name
+
+
+def _noted(notes: Mapping[str, str] | None) -> str:
+    said = ", ".join(f"{name}: '{text}'" for name, text in (notes or {}).items())
+    return f", KV_METADATA {{{said}}}" if said else ""
 
 
 def _quoted(path: Path) -> str:

@@ -8,6 +8,7 @@ cost depends on the batch, and to find its keys costs one look at a column of nu
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import duckdb
@@ -17,7 +18,7 @@ from model.signals import SCHEMA
 from model.units import HOUR_US
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import pyarrow as pa
 
@@ -109,15 +110,11 @@ class Fold:
     def apply(self, signals: pa.Table) -> None:
         """Fold *signals* (see `model.signals`) into every relation, all or nothing."""
         self._db.register("batch", signals)
-        self._db.execute("BEGIN")
         try:
-            self._db.execute(f"INSERT INTO marks SELECT {MARKS} FROM batch WHERE {MARKS_WHERE}")
-            for relation in RELATIONS:
-                self._fold(relation)
-            self._db.execute("COMMIT")
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
+            with self.whole():
+                self._db.execute(f"INSERT INTO marks SELECT {MARKS} FROM batch WHERE {MARKS_WHERE}")
+                for relation in RELATIONS:
+                    self._fold(relation)
         finally:
             self._db.unregister("batch")
 
@@ -221,6 +218,27 @@ class Fold:
         hashed = {f"{one.name}_{part}": _hash(one) for one in RELATIONS for part in _parts(one)}
         more = f", {hashed[table]} AS h" if table in hashed else ""
         self._db.execute(f"INSERT INTO {table} BY NAME SELECT *{more} FROM {source}")
+
+    def read(self, source: str) -> pa.Table:
+        """Return the signals of *source*, in the shape of `model.signals.SCHEMA`."""
+        self._db.register("batch", SCHEMA.empty_table())
+        try:
+            return self._db.sql(
+                f"SELECT * FROM batch UNION ALL BY NAME SELECT * FROM {source}"
+            ).to_arrow_table()
+        finally:
+            self._db.unregister("batch")
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Make what is done inside all or nothing."""
+        self._db.execute("BEGIN")
+        try:
+            yield
+            self._db.execute("COMMIT")
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
 
     def compact_rates(self, now_us: int, keep_us: int) -> None:
         """Sum equal bins into one row, bins older than 2 h by the hour, and forget the oldest."""

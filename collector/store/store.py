@@ -81,8 +81,11 @@ class Store:
             trim=self._trim,
         )
         self._refused = 0
-        self._checkpointed_us = self._noted_us = self._scrubbed_us = clock()
-        covered = self._checkpoints.resume(recover(self._disk, self._fold, self._journal.first_id))
+        self._latest_us = clock()
+        self._checkpointed_us = self._noted_us = self._scrubbed_us = self._latest_us
+        covered = self._checkpoints.resume(
+            recover(self._disk, self._fold, self._journal.first_id, us(limits.settle_s))
+        )
         self._journal.begin_after(covered)
         self._backlog = Backlog(
             self._journal.read,
@@ -148,6 +151,9 @@ class Store:
 
     def _housekeeping(self) -> None:
         now = self._clock()
+        if now < self._latest_us:  # the clock was put back: nothing waits for it to come round
+            self._noted_us = self._scrubbed_us = self._checkpointed_us = 0
+        self._latest_us = now
         if now - self._noted_us >= SECOND_US:
             self._noted_us = now
             self._folder.alive(now)

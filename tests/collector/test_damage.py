@@ -135,14 +135,40 @@ def test_damage_is_found_before_it_is_asked_for(tmp_path: Path) -> None:
 
 @HARMS
 def test_all_manifests_lost(tmp_path: Path, harm: Callable[[Path], None]) -> None:
-    """Without any manifest it starts, keeps history aside, and has what the journal has."""
+    """Without any manifest the segments are taken over by their names, and folded again."""
     filled(tmp_path)
     for manifest in tmp_path.glob("snapshots/*.json"):
         harm(manifest)
     two = store(tmp_path)
-    tasks = {task for (task,) in ask(two, "SELECT task FROM attempts")}
-    assert {"c", "d"} <= tasks
-    assert list((tmp_path / "damaged").glob("signals-*"))
+    has_all(two)
+    two.close()
+
+
+@HARMS
+def test_both_snapshots_lost(tmp_path: Path, harm: Callable[[Path], None]) -> None:
+    """What segments and journal hold is folded again."""
+    filled(tmp_path)
+    for snapshot in tmp_path.glob("snapshots/*-attempts_open.parquet"):
+        harm(snapshot)
+    two = store(tmp_path)
+    has_all(two)
+    assert two.damaged == 2
+    two.close()
+
+
+def test_merged_segments_are_not_taken_over_twice(tmp_path: Path) -> None:
+    """A merged segment names its parts: those that are still there are not counted beside it."""
+    one = store(tmp_path)
+    for number in range(17):
+        send(one, line("task.enqueued", START_US, service="oxr", task_id=f"t{number}"))
+        assert one.checkpoint()
+    crash(one)
+    assert list(tmp_path.glob("segments/signals-merged-*"))
+    for manifest in tmp_path.glob("snapshots/*.json"):
+        manifest.unlink()
+    two = store(tmp_path)
+    assert [len(two.timeline("task", f"t{number}")) for number in range(17)] == [1] * 17
+    assert ask(two, "SELECT count(*) FROM attempts") == [(17,)]
     two.close()
 
 

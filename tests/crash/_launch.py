@@ -26,12 +26,13 @@ ROOT: Final = Path(__file__).resolve().parent.parent.parent
 READY_S: Final = 60.0
 """A sidecar that is not ready by then has refused to start."""
 
-_READY: Final = re.compile(rb"is ready\. Page and API: (\S+)  OTLP: (\S+)  Data: ")
+_READY: Final = re.compile(rb"is ready\. Page and API: (\S+)  OTLP: (\S+)  ")
 """As told on standard error: `address.json` cannot be written where the disk is full."""
 
 SETTINGS: Final[dict[str, Any]] = {
     "http": {"port": 0},
     "otlp": {"port": 0},
+    "grpc": {"port": 0},
     "follow_every_s": 0.02,
     "evaluate_every_s": 1,
     "log": {"level": "warning"},
