@@ -15,6 +15,7 @@ from pydantic import (
 )
 
 from collector.rules import Rule
+from collector.scrub import Scrub
 from model.phases import Side
 from zombiewatch._nearest import refuse
 from zombiewatch._values import (
@@ -111,6 +112,42 @@ class Otlp(Listener):
     max_body_bytes: Bytes = Field(
         64 * MIB, ge=KIB, description="The largest request taken, counted after decompression."
     )
+    max_attributes: Count = Field(
+        128,
+        ge=1,
+        description="The most attributes kept of one record; it says how many more it had.",
+    )
+    max_attribute_bytes: Bytes = Field(
+        32 * KIB, ge=64, description="The length at which the name or value of an attribute is cut."
+    )
+    max_text_bytes: Bytes = Field(
+        64 * KIB, ge=64, description="The length at which the text of a record is cut."
+    )
+
+
+def _pattern(text: str) -> str:
+    try:
+        Scrub((text,)).secret_names(("",))
+    except ValueError as error:
+        raise refuse(f"it must be a pattern that RE2 takes: {error}") from None
+    return text
+
+
+Pattern = Annotated[str, Field(min_length=1), AfterValidator(_pattern)]
+
+
+class ScrubSettings(Section):
+    """Secrets that are taken out beside what always is: credentials, cookies, tokens, keys."""
+
+    names: tuple[Pattern, ...] = Field(
+        (),
+        description="Patterns (RE2): an attribute whose name has a match loses its value.",
+    )
+    texts: tuple[Pattern, ...] = Field(
+        (),
+        description="Patterns (RE2): what matches in texts and values is taken out. The journal"
+        " holds what came in as it came, for as long as a restart may need it (minutes).",
+    )
 
 
 class Follow(Section):
@@ -187,6 +224,7 @@ class Config(Section):
     )
     http: Http = Field(default_factory=Http)
     otlp: Otlp = Field(default_factory=Otlp)
+    scrub: ScrubSettings = Field(default_factory=ScrubSettings)
     follow: tuple[Follow, ...] = Field((), description="Log files that are followed.")
     follow_every_s: Seconds = Field(
         0.25, ge=0.01, description="How often followed files are looked at."

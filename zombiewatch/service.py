@@ -9,9 +9,11 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from alerts.metrics import Metrics
+from collector.limits import RecordLimits
 from collector.pipeline import Pipeline
 from collector.receivers.files import Files, Followed
 from collector.receivers.otlp_http import OtlpHttp
+from collector.scrub import Scrub
 from collector.store.limits import Limits
 from collector.store.store import Store
 from detectors._judge import Judge, Report
@@ -37,7 +39,17 @@ class Service:
     def __init__(self, config: Config, rules: Sequence[Rule], clock: Clock = system_clock) -> None:
         self.config = config
         self.clock = clock
-        pipeline = Pipeline(namespace=config.namespace, sides=config.sides, rules=rules)
+        pipeline = Pipeline(
+            namespace=config.namespace,
+            sides=config.sides,
+            rules=rules,
+            scrub=Scrub(config.scrub.names, config.scrub.texts),
+            limits=RecordLimits(
+                attributes=config.otlp.max_attributes,
+                value_bytes=config.otlp.max_attribute_bytes,
+                body_bytes=config.otlp.max_text_bytes,
+            ),
+        )
         self.store = Store(config.data_dir, pipeline, clock, limits(config))
         self.files = Files(
             [
