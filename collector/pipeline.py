@@ -81,11 +81,8 @@ class Pipeline:
         arrived = np.array([record.arrived_us for record in group], np.int64)
         kind = group[0].kind
         if kind in otlp.ROOTS:
-            ready = [record.decoded for record in group]
-            if any(one is None for one in ready):
-                decoded = otlp.decode(kind, [record.body for record in group])
-            else:
-                decoded = pa.concat_batches(ready) if len(ready) > 1 else ready[0]
+            bodies = [record.body for record in group]
+            decoded = otlp.decoded_all(kind, bodies, [record.decoded for record in group])
             batch = otlp.flatten(kind, decoded, arrived, self._scrub, self._limits)
             if batch.rows and kind.startswith("logs"):
                 open_partials(batch, self._scrub, self._limits)

@@ -66,9 +66,9 @@ def is_secret(name: str) -> bool:
     return not _SECRET.isdisjoint(words) or any(pair in _PAIRS for pair in pairs)
 
 
-_NEEDLES: Final = (b"earer ", b"asic ", b"EARER ", b"ASIC ")
-_BEARER: Final = r"\b([Bb]earer|BEARER) +[\w.~+/-]{3,}=*"
-_BASIC: Final = r"\b([Bb]asic|BASIC) +[a-z+/]*[A-Z0-9][A-Za-z0-9+/]{2,}={0,2}"  # no plain English
+_NEEDLES: Final = (b"earer ", b"asic ")
+_BEARER: Final = r"\b([Bb]earer) +[\w.~+/-]{3,}=*"
+_BASIC: Final = r"\b([Bb]asic) +[a-z+/]*[A-Z0-9][A-Za-z0-9+/]{2,}={0,2}"  # no plain English
 _AFTER_SCHEME: Final = rf"\1 {MARK}"
 _IN_JSON: Final = (
     r'(?i)("[\w.-]*(?:authorization|cookie|passw(?:or)?d|passphrase|secret|token|api[_-]?key'

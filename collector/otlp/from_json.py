@@ -16,6 +16,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 import duckdb
+import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,6 +29,8 @@ from collector.otlp.messages import MESSAGES, ROOTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
 
     from collector.batch import Array
 
@@ -97,10 +100,21 @@ def decode(signal: str, bodies: Sequence[bytes]) -> pa.RecordBatch:
         engine.unregister("bodies")
     whole = pa.concat_arrays(found.chunks) if found.num_chunks != 1 else found.chunk(0)
     lists = _child(whole, 0)
-    if lists.null_count:
-        for row in pc.indices_nonzero(lists.is_null()).to_pylist():
-            _no_lists(bodies[row], root)
-    return pa.RecordBatch.from_arrays([_list(lists, said.base, root)], names=[root])
+    if not _plainly_sound(lists, said.base):
+        for body in bodies:
+            _check(orjson.loads(_camel(_text(body))), message)
+    return pa.RecordBatch.from_arrays([_list(lists, said.base)], names=[root])
+
+
+def check(signal: str, body: bytes) -> None:
+    """Raise ValueError where *body* is no export request of *signal* in JSON."""
+    try:
+        said = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise ValueError(f"not JSON: {error}") from None
+    if isinstance(said, dict) and not _SNAKE_ROOTS.isdisjoint(said):
+        said = _renamed(said)
+    _check(said, ROOTS[signal])
 
 
 def _text(body: bytes) -> str:
@@ -110,15 +124,52 @@ def _text(body: bytes) -> str:
         raise ValueError(f"not UTF-8: {error}") from None
 
 
-def _no_lists(body: bytes, root: str) -> None:
-    """Refuse a body that is no object, or whose *root* is no list; without one, it is empty."""
-    said = orjson.loads(body)
+def _plainly_sound(lists: Array, base: str) -> bool:
+    """Return whether there is a list at every level, and something of ours in each member.
+
+    DuckDB reads nothing where a list or an object should be and is not, as where there is none.
+    """
+    if lists.null_count:
+        return False
+    members = lists.flatten()
+    children = members.flatten() if len(members) else []
+    if children and np.logical_and.reduce([_is_null(one) for one in children]).any():
+        return False
+    within = next((name for name, one in MESSAGES[base].items() if one.base in _LEVELS), None)
+    if within is None or not children:
+        return True
+    place = list(MESSAGES[base]).index(within)
+    return _plainly_sound(children[place], MESSAGES[base][within].base)
+
+
+def _is_null(column: Array) -> NDArray[np.bool_]:
+    nulls: NDArray[np.bool_] = column.is_null().to_numpy(zero_copy_only=False)
+    return nulls
+
+
+_LEVELS: Final = frozenset(
+    field.base
+    for message in MESSAGES
+    if message.startswith(("Logs", "Traces", "Metrics", "Resource", "Scope"))
+    for field in MESSAGES[message].values()
+    if field.many and field.base != "KeyValue"
+)
+"""Messages that lie in lists on the way to the records, and these."""
+
+
+def _check(said: object, message: str) -> None:
+    """Refuse what is no object, or has no list of objects where one must be."""
     if not isinstance(said, dict):
-        raise ValueError(  # noqa: TRY004 - what a sender's body is not is a matter of value
-            f"it must be an object with {root}, and is a {type(said).__name__}"
-        )
-    if said.get(root) is not None:
-        raise ValueError(f"{root} must be a list, and is a {type(said[root]).__name__}")
+        what = type(said).__name__
+        raise ValueError(f"{message} must be an object, and is a {what}")  # noqa: TRY004 - of a value
+    for name, field in MESSAGES[message].items():
+        if field.base not in _LEVELS or said.get(name) is None:
+            continue
+        if not isinstance(said[name], list):
+            what = type(said[name]).__name__
+            raise ValueError(f"{name} must be a list, and is a {what}")  # noqa: TRY004 - likewise
+        for one in said[name]:
+            _check(one, field.base)
 
 
 # -- into the shape of protobuf -----------------------------------------------------------------
@@ -129,13 +180,11 @@ def _child(whole: Array, index: int) -> Array:
     return whole.flatten()[index] if whole.null_count else whole.field(index)
 
 
-def _list(lists: Array, base: str, where: str) -> Array:
+def _list(lists: Array, base: str) -> Array:
     """Return *lists* of the message *base*, none instead of null, each member shaped."""
     if lists.null_count:
         lists = pc.if_else(lists.is_null(), pa.scalar([], lists.type), lists)
     members = lists.flatten()
-    if base != "Member" and members.null_count:
-        raise ValueError(f"{where} holds something that is no object")
     start = lists.offsets[0].as_py() if len(lists.offsets) else 0
     offsets = lists.offsets if not start else pc.subtract(lists.offsets, start)
     return pa.ListArray.from_arrays(offsets, _shaped(members, base))
@@ -146,7 +195,7 @@ def _shaped(found: Array, message: str) -> Array:
     for index, (name, said) in enumerate(MESSAGES[message].items()):
         column = _child(found, index)
         if said.many:
-            columns.append(_list(column, said.base, name))
+            columns.append(_list(column, said.base))
         elif said.base in _TYPES:
             columns.append(_leaf(column, said.base, name))
         else:
@@ -254,9 +303,7 @@ def _snake(name: str) -> str:
 _SNAKES: Final = {
     _snake(name): name for fields in MESSAGES.values() for name in fields if _snake(name) != name
 }
-_ROOT_SNAKES: Final = tuple(
-    f'"{_snake(name)}"' for root in ROOTS.values() for name in MESSAGES[root]
-)
+_SNAKE_ROOTS: Final = frozenset(_snake(name) for root in ROOTS.values() for name in MESSAGES[root])
 
 
 def _camel(text: str) -> str:
@@ -264,11 +311,11 @@ def _camel(text: str) -> str:
 
     A sender that writes them so writes all of them so: the root tells.
     """
-    if not any(root in text[:4096] for root in _ROOT_SNAKES):
+    if not any(root in text for root in _SNAKE_ROOTS):
         return text
     try:
         return orjson.dumps(_renamed(orjson.loads(text))).decode()
-    except (orjson.JSONDecodeError, RecursionError) as error:
+    except (orjson.JSONDecodeError, TypeError) as error:
         raise ValueError(f"not JSON: {error}") from None
 
 
