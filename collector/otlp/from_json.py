@@ -40,6 +40,7 @@ _TYPES: Final = {
     "int64": ("BIGINT", pa.int64()),
     "sfixed64": ("BIGINT", pa.int64()),
     "fixed64": ("UBIGINT", pa.uint64()),
+    "int32": ("INTEGER", pa.int32()),
     "uint32": ("UINTEGER", pa.uint32()),
     "double": ("DOUBLE", pa.float64()),
     "enum": ("VARCHAR", pa.int32()),

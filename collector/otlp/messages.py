@@ -45,7 +45,7 @@ _TABLE: Final[dict[str, dict[str, tuple[int, str]]]] = {
         "arrayValue": (5, "Array"),
         "kvlistValue": (6, "raw"),
     },
-    "KeyValue": {"key": (1, "string"), "value": (2, "AnyValue")},
+    "KeyValue": {"key": (1, "string"), "value": (2, "AnyValue"), "keyStrindex": (3, "int32")},
     "Resource": {"attributes": (1, _ATTRIBUTES)},
     "LogRecord": {
         "timeUnixNano": (1, "fixed64"),

@@ -40,15 +40,16 @@ def resource_lists(resources: Array) -> Array:
 def attributes(lists: Array, count: Callable[[str, int], None]) -> Attributes:
     """Return a list of KeyValues for each record as attributes.
 
-    Those that have no key or no value (or have them by an index into a table that OTLP does
-    not send) are left out and counted.
+    Those that have no value, or have it or their key by an index into a table that OTLP does not
+    send, are left out and counted.
     """
     lists = whole(lists)
     pairs = lists.flatten()
     starts = lists.offsets.to_numpy() - (lists.offsets[0].as_py() if len(lists.offsets) else 0)
     keys, values = pairs.field("key"), value_text(pairs.field("value"))
-    empty = pc.equal(keys, "") if not keys.null_count else pc.fill_null(pc.equal(keys, ""), True)
-    if values.null_count or pc.any(empty).as_py():
+    by_index = pc.greater(pc.fill_null(pairs.field("keyStrindex"), 0), 0)
+    if values.null_count or pc.any(by_index).as_py():
+        empty = pc.and_(by_index, pc.equal(pc.fill_null(keys, ""), ""))
         kept = ~pc.or_(empty, values.is_null()).to_numpy(zero_copy_only=False)
         count("attributes_empty", int(len(kept) - kept.sum()))
         keys, values = keys.filter(pa.array(kept)), values.filter(pa.array(kept))

@@ -270,12 +270,12 @@ def _plain(value: AnyValue) -> Any:
 
 
 def attributes_of(*sides: Iterable[KeyValue]) -> dict[str, str]:
-    """Return attributes as text, those without a key or a value left out."""
+    """Return attributes as text, those without a value left out."""
     found = {}
     for side in sides:
         for one in side:
             text = text_of(one.value)
-            if one.key and text is not None:
+            if text is not None:
                 found[one.key] = MARK if is_secret(one.key) else text
     return found
 
