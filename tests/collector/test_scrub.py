@@ -81,8 +81,8 @@ def test_a_secret_is_known_by_its_form(said: str, told: str | None) -> None:
 
 def test_secrets_within_maps_are_taken_out() -> None:
     """At any depth, by their names."""
-    said = {"headers": {"authorization": "x", "accept": "y", "more": {"token": "z"}}}
-    deep = {"list": [{"password": "x"}, 1]}
+    said = {"headers": {"authorization": "x", "accept": "y", "more": {"token": 5}}}
+    deep = {"list": [{"password": {"old": "x"}}, 1]}
     [one], _ = taken(("logs+json", log_body({"attributes": {**said, **deep}})))
     told = unpack(one["attr_keys"], one["attr_values"])
     assert json.loads(told["headers"]) == {
