@@ -88,7 +88,7 @@ def decode(signal: str, bodies: Sequence[bytes]) -> pa.RecordBatch:
     """
     message = ROOTS[signal]
     [(root, said)] = MESSAGES[message].items()
-    texts = pa.table({"body": pa.array([_camel(_text(one)) for one in bodies], pa.string())})
+    texts = pa.table({"body": _texts([_camel(one) for one in bodies])})
     engine = _engine()
     engine.register("bodies", texts)
     try:
@@ -103,7 +103,7 @@ def decode(signal: str, bodies: Sequence[bytes]) -> pa.RecordBatch:
     lists = _child(whole, 0)
     if not _plainly_sound(lists, said.base):
         for body in bodies:
-            _check(orjson.loads(_camel(_text(body))), message)
+            _check(orjson.loads(_camel(body)), message)
     return pa.RecordBatch.from_arrays([_list(lists, said.base)], names=[root])
 
 
@@ -113,15 +113,15 @@ def check(signal: str, body: bytes) -> None:
         said = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise ValueError(f"not JSON: {error}") from None
-    if isinstance(said, dict) and not _SNAKE_ROOTS.isdisjoint(said):
+    if _is_snake(body):
         said = _renamed(said)
     _check(said, ROOTS[signal])
 
 
-def _text(body: bytes) -> str:
+def _texts(bodies: list[bytes]) -> Array:
     try:
-        return body.decode()
-    except UnicodeDecodeError as error:
+        return pc.cast(pa.array(bodies, pa.binary()), pa.string())
+    except pa.ArrowInvalid as error:
         raise ValueError(f"not UTF-8: {error}") from None
 
 
@@ -183,12 +183,9 @@ def _child(whole: Array, index: int) -> Array:
 
 def _list(lists: Array, base: str) -> Array:
     """Return *lists* of the message *base*, none instead of null, each member shaped."""
-    if lists.null_count:
-        lists = pc.if_else(lists.is_null(), pa.scalar([], lists.type), lists)
-    members = lists.flatten()
-    start = lists.offsets[0].as_py() if len(lists.offsets) else 0
-    offsets = lists.offsets if not start else pc.subtract(lists.offsets, start)
-    return pa.ListArray.from_arrays(offsets, _shaped(members, base))
+    sizes = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+    offsets = np.concatenate((np.zeros(1, np.int32), np.cumsum(sizes, dtype=np.int32)))
+    return pa.ListArray.from_arrays(pa.array(offsets), _shaped(lists.flatten(), base))
 
 
 def _shaped(found: Array, message: str) -> Array:
@@ -304,18 +301,24 @@ def _snake(name: str) -> str:
 _SNAKES: Final = {
     _snake(name): name for fields in MESSAGES.values() for name in fields if _snake(name) != name
 }
-_SNAKE_ROOTS: Final = frozenset(_snake(name) for root in ROOTS.values() for name in MESSAGES[root])
+_SNAKE_ROOTS: Final = tuple(
+    _snake(name).encode() for root in ROOTS.values() for name in MESSAGES[root]
+)
+_HEAD: Final = 4096
 
 
-def _camel(text: str) -> str:
-    """Return *text* with the names of fields in lowerCamelCase, where they had underscores.
+def _is_snake(body: bytes) -> bool:
+    """Return whether a body's names have underscores: who writes one so writes all so."""
+    head = body[:_HEAD]
+    return any(root in head for root in _SNAKE_ROOTS)
 
-    A sender that writes them so writes all of them so: the root tells.
-    """
-    if not any(root in text for root in _SNAKE_ROOTS):
-        return text
+
+def _camel(body: bytes) -> bytes:
+    """Return *body* with the names of fields in lowerCamelCase, where they had underscores."""
+    if not _is_snake(body):
+        return body
     try:
-        return orjson.dumps(_renamed(orjson.loads(text))).decode()
+        return orjson.dumps(_renamed(orjson.loads(body)))
     except (orjson.JSONDecodeError, TypeError) as error:
         raise ValueError(f"not JSON: {error}") from None
 
