@@ -105,11 +105,11 @@ class Ingest:
 
 
 def _checked(entry: Entry, done: Future[int]) -> Entry | None:
-    """Return the entry with its decoded form, or None after failing its future."""
+    """Return the entry with its decoded form (if any yet), or None after failing its future."""
     if entry.kind not in otlp.ROOTS:
         return entry
     try:
-        decoded = otlp.decode(entry.kind, [entry.body])
+        decoded = otlp.checked(entry.kind, entry.body)
     except ValueError as error:
         done.set_exception(error)
         return None

@@ -16,6 +16,9 @@ import pyarrow.compute as pc
 
 from collector.attributes import Attributes
 from collector.batch import Array, Batch
+from collector.limits import RecordLimits, cut
+from collector.scrub import Scrub
+from collector.trace_context import fill
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _NEWLINE: Final = 10
+
+_PLAIN: Final = Scrub()
+_USUAL: Final = RecordLimits()
 
 _TIME: Final = ("timestamp", "time", "ts", "@timestamp")
 _TEXT: Final = ("message", "msg", "body", "event")
@@ -79,7 +85,13 @@ class LineParser:
         connection.execute("SET TimeZone = 'UTC'")
         return cls(connection)
 
-    def parse(self, chunks: Sequence[bytes], arrived_us: NDArray[np.int64]) -> Batch:
+    def parse(
+        self,
+        chunks: Sequence[bytes],
+        arrived_us: NDArray[np.int64],
+        scrub: Scrub = _PLAIN,
+        limits: RecordLimits = _USUAL,
+    ) -> Batch:
         """Return the lines of *chunks* as one batch, in order; empty lines are left out.
 
         `arrived_us[i]` is when chunk *i* came. The batch has a column `request`: which chunk
@@ -89,10 +101,12 @@ class LineParser:
         rows = len(lines)
         keys, values = self._objects(lines)
         sizes = pc.fill_null(pc.list_value_length(keys), 0).to_numpy(zero_copy_only=False)
-        owner = np.repeat(np.arange(rows), sizes)
-        attributes = Attributes.of(rows, owner, pc.list_flatten(keys), pc.list_flatten(values))
+        starts = np.concatenate(([0], np.cumsum(sizes)))
+        attributes = Attributes.of(starts, pc.list_flatten(keys), pc.list_flatten(values))
+        batch = Batch(rows, {}, attributes.text)
+        attributes.tidy(scrub, limits, batch.count)
         columns, misfits = attributes.promoted()
-        batch = Batch(rows, columns, attributes.text)
+        batch.columns = columns
         batch.count("misfit_values", misfits)
         plain = keys.is_null()
         batch.count("lines_not_json", pc.sum(plain).as_py() or 0)
@@ -105,9 +119,13 @@ class LineParser:
         named = _first(attributes, _EVENT, rows)
         columns["name"] = pc.coalesce(batch.get("name"), named)
         text = pc.coalesce(_first(attributes, _TEXT, rows), pa.scalar(""))
-        columns["body"] = pc.if_else(plain, lines, text)
+        body, scrubbed = scrub.text(pc.if_else(plain, lines, text))
+        batch.count("secrets_scrubbed", scrubbed)
+        columns["body"], shortened = cut(body, limits.body_bytes)
+        batch.count("bodies_cut", shortened)
         columns["severity"] = _severity(_first(attributes, _LEVEL, rows))
         columns["ts_us"] = self._times(_first(attributes, _TIME, rows))
+        fill(batch)
         return batch
 
     def _times(self, text: Array) -> Array:

@@ -12,8 +12,11 @@ import pyarrow.compute as pc
 
 from collector import otlp, standard
 from collector.batch import Batch, constant, plausible_times
+from collector.in_progress import mark_pending, open_partials, settle
 from collector.jsonl import LineParser
+from collector.limits import RecordLimits
 from collector.rules import RuleBook
+from collector.scrub import Scrub
 from model.signals import SCHEMA
 
 if TYPE_CHECKING:
@@ -31,7 +34,7 @@ class Record:
     """One body as the journal holds it. `decoded` spares a second decoding, where there was one."""
 
     id: int
-    kind: str  # logs, traces, lines, heartbeat
+    kind: str  # of `otlp.ROOTS`, or lines, or heartbeat
     arrived_us: int
     meta: Mapping[str, Any]
     body: bytes
@@ -41,10 +44,21 @@ class Record:
 class Pipeline:
     """Turns records into signals by the rules given.
 
-    `sides` says what a service is (dispatcher or agent) where a record does not say so itself.
+    `sides` says what a service is (dispatcher or agent) where a record does not say so itself;
+    `scrub` what is taken out as a secret beside what always is, `limits` what a record may say.
     """
 
-    def __init__(self, *, namespace: str, sides: Mapping[str, str], rules: Sequence[Rule]) -> None:
+    def __init__(
+        self,
+        *,
+        namespace: str,
+        sides: Mapping[str, str],
+        rules: Sequence[Rule],
+        scrub: Scrub | None = None,
+        limits: RecordLimits | None = None,
+    ) -> None:
+        self._scrub = scrub or Scrub()
+        self._limits = limits or RecordLimits()
         self._namespace = namespace
         self._sides = dict(sides)
         self._rules = RuleBook(rules)
@@ -56,10 +70,9 @@ class Pipeline:
         counts: dict[str, int] = {}
         for group in _runs(records):
             batch = self._decode(group)
-            if not batch.rows:
-                continue
-            self._common(batch, group)
-            tables.append(batch.table())
+            if batch.rows:
+                self._common(batch, group)
+                tables.append(batch.table())
             for name, number in batch.counts.items():
                 counts[name] = counts.get(name, 0) + number
         return (pa.concat_tables(tables) if tables else SCHEMA.empty_table()), counts
@@ -68,15 +81,21 @@ class Pipeline:
         arrived = np.array([record.arrived_us for record in group], np.int64)
         kind = group[0].kind
         if kind in otlp.ROOTS:
-            ready = [record.decoded for record in group]
-            if any(one is None for one in ready):
-                decoded = otlp.decode(kind, [record.body for record in group])
-            else:
-                decoded = pa.concat_batches(ready) if len(ready) > 1 else ready[0]
-            return otlp.flatten(kind, decoded, arrived)
+            bodies = [record.body for record in group]
+            decoded = otlp.decoded_all(kind, bodies, [record.decoded for record in group])
+            batch = otlp.flatten(kind, decoded, arrived, self._scrub, self._limits)
+            if batch.rows and kind.startswith("logs"):
+                open_partials(batch, self._scrub, self._limits)
+            elif batch.rows and kind.startswith("traces"):
+                mark_pending(batch)
+            return batch
         if kind == "lines":
-            return self._lines.parse([record.body for record in group], arrived)
-        return _beats(group, arrived)
+            bodies = [record.body for record in group]
+            return self._lines.parse(bodies, arrived, self._scrub, self._limits)
+        batch = _beats(group, arrived)
+        batch.columns["body"], scrubbed = self._scrub.text(batch.get("body"))
+        batch.count("secrets_scrubbed", scrubbed)
+        return batch
 
     def _common(self, batch: Batch, group: Sequence[Record]) -> None:
         """Fill what every way in has in common, then let the rules speak."""
@@ -99,6 +118,7 @@ class Pipeline:
         known = constant(self._namespace, rows, "namespace")
         columns["namespace"] = pc.coalesce(batch.get("namespace"), known)
         columns["side"] = self._side(batch)
+        settle(batch)
         columns["request_id"] = _request_id(batch)
 
     def _side(self, batch: Batch) -> Array:

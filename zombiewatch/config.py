@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from collector.rules import Rule
+from collector.scrub import Scrub
 from model.phases import Side
 from zombiewatch._nearest import refuse
 from zombiewatch._values import (
@@ -150,6 +151,17 @@ class Otlp(Listener):
     body_timeout_s: Seconds = Field(
         30.0, ge=0.1, description="How long a request may take to come in."
     )
+    max_attributes: Count = Field(
+        128,
+        ge=1,
+        description="The most attributes kept of one record; it says how many more it had.",
+    )
+    max_attribute_bytes: Bytes = Field(
+        32 * KIB, ge=64, description="The length at which the name or value of an attribute is cut."
+    )
+    max_text_bytes: Bytes = Field(
+        64 * KIB, ge=64, description="The length at which the text of a record is cut."
+    )
 
 
 class Grpc(Listener):
@@ -203,6 +215,31 @@ class Telemetry(Section):
         None, description="What is sent there as `Authorization: Bearer …`."
     )
     interval_s: Seconds = Field(10.0, ge=0.1, description="How often spans and metrics are sent.")
+
+
+def _pattern(text: str) -> str:
+    try:
+        Scrub((text,)).secret_names(("",))
+    except ValueError as error:
+        raise refuse(f"it must be a pattern that RE2 takes: {error}") from None
+    return text
+
+
+Pattern = Annotated[str, Field(min_length=1), AfterValidator(_pattern)]
+
+
+class ScrubSettings(Section):
+    """Secrets that are taken out beside what always is: credentials, cookies, tokens, keys."""
+
+    names: tuple[Pattern, ...] = Field(
+        (),
+        description="Patterns (RE2): an attribute whose name has a match loses its value.",
+    )
+    texts: tuple[Pattern, ...] = Field(
+        (),
+        description="Patterns (RE2): what matches in texts and values is taken out. The journal"
+        " holds what came in as it came, for as long as a restart may need it (minutes).",
+    )
 
 
 class Follow(Section):
@@ -284,6 +321,7 @@ class Config(Section):
     grpc: Grpc = Field(default_factory=Grpc)
     forward: Forward = Field(default_factory=Forward)
     telemetry: Telemetry = Field(default_factory=Telemetry)
+    scrub: ScrubSettings = Field(default_factory=ScrubSettings)
     follow: tuple[Follow, ...] = Field((), description="Log files that are followed.")
     follow_every_s: Seconds = Field(
         0.25, ge=0.01, description="How often followed files are looked at."

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from alerts.metrics import Metrics
 from collector.forward import Forward, Target
+from collector.limits import RecordLimits
 from collector.pipeline import Pipeline
 from collector.receivers.connections import Connections
 from collector.receivers.files import Files, Followed
 from collector.receivers.intake import Intake
 from collector.receivers.otlp_http import OtlpHttp
+from collector.scrub import Scrub
 from collector.store.limits import Limits
 from collector.store.store import Store
 from detectors._judge import Judge, Report
@@ -47,7 +49,17 @@ class Service:
         self.config = config
         self.clock = clock
         self.forward = self._forward()  # first: what is wrong with it is said before a file is made
-        pipeline = Pipeline(namespace=config.namespace, sides=config.sides, rules=rules)
+        pipeline = Pipeline(
+            namespace=config.namespace,
+            sides=config.sides,
+            rules=rules,
+            scrub=Scrub(config.scrub.names, config.scrub.texts),
+            limits=RecordLimits(
+                attributes=config.otlp.max_attributes,
+                value_bytes=config.otlp.max_attribute_bytes,
+                body_bytes=config.otlp.max_text_bytes,
+            ),
+        )
         self.store = Store(config.data_dir, pipeline, clock, limits(config))
         self.files = Files(
             [

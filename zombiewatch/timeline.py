@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from model.phases import CALLEE, CALLER
 from model.signals import unpack
 from model.units import iso
+from zombiewatch._once import once
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -32,7 +33,7 @@ def build(store: Store, column: str, value: str, findings: Sequence[Finding]) ->
     related = sorted({row[other] for row in rows.values() if row[other]})[:_REQUESTS]
     for one in related if column == "task" else ():
         rows |= {row["seq"]: row for row in store.timeline(other, one)}
-    ordered = sorted(rows.values(), key=lambda row: (row["ts_us"], row["seq"]))
+    ordered = sorted(once(rows.values()).values(), key=lambda row: (row["ts_us"], row["seq"]))
     lanes: dict[str, dict[str, Any]] = {}
     entries = [_entry(row, lanes) for row in ordered]
     return {

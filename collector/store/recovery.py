@@ -79,7 +79,7 @@ def _load(disk: Disk, fold: Fold, manifest: Manifest) -> bool:
 
 
 def _fold_again(disk: Disk, fold: Fold, manifest: Manifest, settle_us: int) -> None:
-    """Fold the signals that segments hold of the last *settle_us*: what happened lately is known."""
+    """Fold the signals of the last *settle_us* that segments hold: what was lately is known."""
     signals = [one for one in manifest.segments if one.table == "signals"]
     newest = max((one.to_us for one in signals), default=0)
     recent = [one for one in signals if one.to_us >= newest - settle_us]

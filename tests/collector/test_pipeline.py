@@ -5,20 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
-from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from pydantic import ValidationError
 
-from collector import otlp
 from collector.pipeline import Pipeline, Record
 from collector.rules import Rule
 from model.signals import unpack
+from tests.collector.otlp_plainly import pair
 
 NOW = 1_790_000_000_000_000
 
@@ -179,7 +173,7 @@ def test_client_and_server_spans_are_the_two_ends_of_a_call() -> None:
     """By kind, status, status code and error type; other spans have no phase."""
     request = ExportTraceServiceRequest()
     resource = request.resource_spans.add()
-    resource.resource.attributes.append(_pair("service.name", "oxr"))
+    resource.resource.attributes.append(pair("service.name", "oxr"))
     spans = resource.scope_spans.add()
     stories: list[tuple[int, int, dict[str, Any], str | None]] = [
         (3, 0, {"http.response.status_code": 200}, "call.ok"),
@@ -197,8 +191,8 @@ def test_client_and_server_spans_are_the_two_ends_of_a_call() -> None:
             start_time_unix_nano=(NOW - 5_000_000) * 1000, end_time_unix_nano=NOW * 1000,
         )  # fmt: skip
         span.status.code = code
-        span.attributes.extend(_pair(name, value) for name, value in said.items())
-        span.attributes.append(_pair("http.request.header.x-request-id", ["r1", "r2"]))
+        span.attributes.extend(pair(name, value) for name, value in said.items())
+        span.attributes.append(pair("http.request.header.x-request-id", ["r1", "r2"]))
     found = taken("traces", request.SerializeToString())
     assert [one["phase"] for one in found] == [phase for *_, phase in stories]
     assert {one["end_us"] - one["ts_us"] for one in found} == {5_000_000}
@@ -231,7 +225,7 @@ def test_the_conventions_for_messages_and_pipelines_need_no_rule() -> None:
             start_time_unix_nano=(NOW - 5_000_000) * 1000, end_time_unix_nano=NOW * 1000,
         )  # fmt: skip
         span.status.code = code
-        span.attributes.extend(_pair(name, value) for name, value in said.items())
+        span.attributes.extend(pair(name, value) for name, value in said.items())
     found = taken("traces", request.SerializeToString())
     assert [(one["phase"], one["task"], one["outcome"]) for one in found] == [
         ("enqueued", "m1", None),
@@ -241,102 +235,3 @@ def test_the_conventions_for_messages_and_pipelines_need_no_rule() -> None:
         ("finished", "r9/t3", "canceled"),
     ]
     assert (found[0]["queue"], found[4]["instance"]) == ("orders", "w1")
-
-
-def _pair(key: str, value: object) -> KeyValue:
-    return KeyValue(key=key, value=_any(value))
-
-
-def _any(value: object) -> AnyValue:
-    if isinstance(value, bool):
-        return AnyValue(bool_value=value)
-    if isinstance(value, int):
-        return AnyValue(int_value=value)
-    if isinstance(value, float):
-        return AnyValue(double_value=value)
-    if isinstance(value, bytes):
-        return AnyValue(bytes_value=value)
-    if isinstance(value, list):
-        whole = AnyValue()
-        whole.array_value.values.extend(_any(one) for one in value)
-        return whole
-    return AnyValue(string_value=str(value))
-
-
-_text = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
-_scalar = st.one_of(_text, st.booleans(), st.integers(-(2**63), 2**63 - 1))
-_values = st.one_of(_scalar, st.binary(max_size=6), st.lists(_scalar, max_size=3))
-_records = st.lists(
-    st.tuples(
-        st.integers(0, 2**63),
-        st.one_of(st.none(), _text),
-        st.dictionaries(_text, _values, max_size=4),
-        st.sampled_from([b"", b"\x00" * 16, b"\xab" * 16, b"short"]),
-    ),
-    max_size=5,
-)
-
-
-def _plainly(value: AnyValue) -> str | None:
-    """Return a value as text, read field by field."""
-    kind = value.WhichOneof("value")
-    if kind == "array_value":
-        return ",".join(_plainly(one) or "" for one in value.array_value.values)
-    if kind == "bool_value":
-        return "true" if value.bool_value else "false"
-    if kind == "bytes_value":
-        return value.bytes_value.hex()
-    return None if kind is None else str(getattr(value, kind))
-
-
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(
-    groups=st.lists(st.tuples(st.dictionaries(_text, _values, max_size=2), _records), max_size=3)
-)
-def test_the_columnar_decoder_equals_a_plain_reading(
-    groups: list[tuple[dict[str, Any], list[tuple[Any, ...]]]],
-) -> None:
-    """Every record of any valid request: its time, IDs, text and attributes, in order."""
-    request = ExportLogsServiceRequest()
-    expected = []
-    for shared, records in groups:
-        resource = request.resource_logs.add()
-        resource.resource.attributes.extend(_pair(key, value) for key, value in shared.items())
-        scope = resource.scope_logs.add()
-        for at, body, said, trace in records:
-            record = LogRecord(time_unix_nano=at, trace_id=trace)
-            if body is not None:
-                record.body.string_value = body
-            record.attributes.extend(_pair(key, value) for key, value in said.items())
-            scope.log_records.append(record)
-            whole = {
-                one.key: _plainly(one.value) or ""
-                for one in (*resource.resource.attributes, *record.attributes)
-            }
-            good = trace == b"\xab" * 16
-            expected.append((at // 1000 or None, body, trace.hex() if good else None, whole))
-    decoded = otlp.decode("logs", [request.SerializeToString()])
-    batch = otlp.flatten("logs", decoded, np.array([NOW]))
-    found = [
-        (at, body, trace, unpack(keys, values))
-        for at, body, trace, keys, values in zip(
-            *(batch.get(name).to_pylist() for name in ("ts_us", "body", "trace_id")),
-            *(batch.get(name).to_pylist() for name in ("attr_keys", "attr_values")),
-            strict=True,
-        )
-    ]
-    assert len(found) == len(expected)
-    for (at, body, trace, said), (at2, body2, trace2, said2) in zip(found, expected, strict=True):
-        assert (at, body, trace) == (at2, body2, trace2)
-        assert said == said2
-
-
-@given(st.binary(max_size=60), st.sampled_from(["logs", "traces"]))
-@settings(max_examples=300, deadline=None)
-def test_any_bytes_decode_or_raise_value_error(body: bytes, kind: str) -> None:
-    """Nothing that a stranger sends raises anything else."""
-    try:
-        decoded = otlp.decode(kind, [body])
-    except ValueError:
-        return
-    otlp.flatten(kind, decoded, np.array([NOW]))

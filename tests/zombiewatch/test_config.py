@@ -242,6 +242,8 @@ did you mean info?"""
         [
             ("http: 3", "http is 3; it must be a mapping: names with values, one to a line"),
             ("http:\n  port: '80'", "http.port is '80'; it must be a whole number"),
+            ("scrub: {texts: ['(x']}", "scrub.texts[0] is '(x'; it must be a pattern that RE2"),
+            ("scrub: {names: ['(?=x)']}", "invalid perl operator"),
             ("http: {port: true}", "http.port is true; it must be a whole number"),
             ("namespace: no", "namespace is false; it must be text; put it in quotes"),
             ("namespace: a/b", "namespace is 'a/b'; it must be 1 to 64 letters"),

@@ -1,0 +1,67 @@
+"""OTLP protobuf → Arrow, by a descriptor made from the table of messages."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto as Proto
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from ptars import HandlerPool
+
+from collector.otlp.messages import MESSAGES, ONE_OF, ROOTS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pyarrow as pa
+
+_TYPES: Final = {
+    "string": Proto.TYPE_STRING,
+    "bool": Proto.TYPE_BOOL,
+    "int64": Proto.TYPE_INT64,
+    "int32": Proto.TYPE_INT32,
+    "uint32": Proto.TYPE_UINT32,
+    "enum": Proto.TYPE_INT32,  # enums are int32 on the wire
+    "double": Proto.TYPE_DOUBLE,
+    "bytes": Proto.TYPE_BYTES,
+    "id": Proto.TYPE_BYTES,
+    "raw": Proto.TYPE_BYTES,
+    "fixed64": Proto.TYPE_FIXED64,
+    "sfixed64": Proto.TYPE_SFIXED64,
+}
+
+
+@cache
+def _pool() -> tuple[Any, Any]:
+    file = FileDescriptorProto(name="narrow.proto", package="narrow", syntax="proto3")
+    for message, fields in MESSAGES.items():
+        proto = file.message_type.add(name=message)
+        if message in ONE_OF:
+            proto.oneof_decl.add(name="value")
+        for name, said in fields.items():
+            field = proto.field.add(name=name, number=said.number)
+            field.label = Proto.LABEL_REPEATED if said.many else Proto.LABEL_OPTIONAL
+            field.type = _TYPES.get(said.base, Proto.TYPE_MESSAGE)
+            if said.base not in _TYPES:
+                field.type_name = f".narrow.{said.base}"
+            if name in ONE_OF.get(message, ()):
+                field.oneof_index = 0
+    pool = descriptor_pool.DescriptorPool()
+    found = pool.AddSerializedFile(file.SerializeToString())
+    return pool, HandlerPool([found])
+
+
+@cache
+def _handler(signal: str) -> Any:  # noqa: ANN401 - ptars has no types
+    pool, handlers = _pool()
+    return handlers.get_for_message(pool.FindMessageTypeByName(f"narrow.{ROOTS[signal]}"))
+
+
+def decode(signal: str, bodies: Sequence[bytes]) -> pa.RecordBatch:
+    """Decode *bodies*, export requests of one *signal*, a row each.
+
+    Raises ValueError where one of them is not such a message.
+    """
+    return _handler(signal).list_to_record_batch(list(bodies))
