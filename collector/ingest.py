@@ -18,7 +18,7 @@ from collector.store.journal import Entry, Journal, JournalFullError
 if TYPE_CHECKING:
     from collector.pipeline import Record
 
-_GROUP_BYTES: Final = 16 << 20
+_GROUP_BYTES: Final = 4 << 20
 _GROUP: Final = 256
 
 Applied = Callable[[list["Record"]], None]
@@ -86,6 +86,7 @@ class Ingest:
                 group.append(more)
                 size += len(more[0].body)
             self._commit(group)
+            del first, group  # not to be kept while the next one is waited for
 
     def _commit(self, group: list[tuple[Entry, Future[int]]]) -> None:
         sound = [(checked, done) for entry, done in group if (checked := _checked(entry, done))]

@@ -29,7 +29,7 @@ ROW_BITS: Final = 24
 """A signal's `seq` is its journal record's ID shifted by this, plus its row in the record."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Record:
     """One body as the journal holds it. `decoded` spares a second decoding, where there was one."""
 
@@ -65,10 +65,13 @@ class Pipeline:
         self._lines = LineParser.open()
 
     def signals(self, records: Sequence[Record]) -> tuple[pa.Table, dict[str, int]]:
-        """Return the signals of *records* in journal order, and counts worth a metric."""
+        """Return the signals of *records*, and counts worth a metric.
+
+        They are in journal order within each kind of record.
+        """
         tables: list[pa.Table] = []
         counts: dict[str, int] = {}
-        for group in _runs(records):
+        for group in _by_kind(records):
             batch = self._decode(group)
             if batch.rows:
                 self._common(batch, group)
@@ -134,14 +137,12 @@ class Pipeline:
         self._lines.connection.close()
 
 
-def _runs(records: Sequence[Record]) -> list[list[Record]]:
-    """Split *records* where the kind changes, so that each part is decoded at once, in order."""
-    parts: list[list[Record]] = []
+def _by_kind(records: Sequence[Record]) -> list[list[Record]]:
+    """Split *records* by their kind, in order within each, so that each part is decoded at once."""
+    parts: dict[str, list[Record]] = {}
     for record in records:
-        if not parts or parts[-1][0].kind != record.kind:
-            parts.append([])
-        parts[-1].append(record)
-    return parts
+        parts.setdefault(record.kind, []).append(record)
+    return list(parts.values())
 
 
 def _sequence(group: Sequence[Record], request: Array) -> Array:

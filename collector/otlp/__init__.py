@@ -33,8 +33,11 @@ ROOTS: Final = {
 }
 """Kind of journal record → message: the signal as in the URL path, `+json` where it is JSON."""
 
-_SMALL: Final = 64 << 10
+_SMALL_JSON: Final = 64 << 10
 """Bytes of JSON below which what it costs to begin decoding is more than decoding."""
+
+_SMALL: Final = 16 << 10
+"""Bytes of protobuf below which decoding again, with others, costs less than joining."""
 
 _PLAIN: Final = Scrub()
 _USUAL: Final = RecordLimits()
@@ -55,10 +58,11 @@ def checked(kind: str, body: bytes) -> pa.RecordBatch | None:
 
     Raises ValueError where it is no export request of that *kind*.
     """
-    if kind.endswith(_JSON) and len(body) < _SMALL:
+    if kind.endswith(_JSON) and len(body) < _SMALL_JSON:
         from_json.check(kind.removesuffix(_JSON), body)
         return None
-    return decode(kind, [body])
+    decoded = decode(kind, [body])
+    return decoded if len(body) >= _SMALL else None
 
 
 def decoded_all(

@@ -104,6 +104,7 @@ class Apply:
             signals, counts = self._signals(batch)
             self._backlog.learn(batch, signals.num_rows)
             self._ready.put((signals, counts))
+            del batch, signals  # not to be kept while the next one is waited for
         self._ready.put(None)
 
     def _signals(self, records: Sequence[Record]) -> tuple[pa.Table, dict[str, int]]:
@@ -140,6 +141,7 @@ class Apply:
                 self._apply(signals)
                 self.stats.count(signals, counts)
                 self._backlog.done()
+                del item, signals
                 least, most = _PAUSE_S
                 self._pause_s = min(most, max(least, 2 * (time.monotonic() - begun)))
             try:

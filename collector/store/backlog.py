@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 ROWS: Final = 50_000
 """Rows in a batch at most, about: a body is not cut."""
 
-_DECODED: Final = 4
-"""A decoded body takes so many times its size, about."""
+_DECODED: Final = 6
+"""What is decoded takes so many times its body's size, about."""
 
 _BYTES_A_ROW: Final = 400.0
 _LEAST_BYTES_A_ROW: Final = 40.0
@@ -61,8 +61,10 @@ class Backlog:
         with self._changed:
             for record in records:
                 if not self._behind and self._size < self._most:
+                    if self._size > self._most // 2:  # rather many to decode again than few whole
+                        record.decoded = None
                     self._held.append(record)
-                    self._size += _DECODED * len(record.body)
+                    self._size += _size(record)
                 self._newest = record.id
             self._changed.notify_all()
 
@@ -89,7 +91,7 @@ class Backlog:
             batch, rows = [], 0.0
             while self._held and rows < ROWS:
                 batch.append(self._held.popleft())
-                self._size -= _DECODED * len(batch[-1].body)
+                self._size -= _size(batch[-1])
                 rows += self._rows(batch[-1:])
             if batch:
                 self._take(batch, batch[-1].id)
@@ -146,3 +148,8 @@ class Backlog:
         """Return about how many rows *records* hold, by what their kind has shown before."""
         known = self._bytes_a_row
         return sum(1 + len(one.body) / known.get(one.kind, _BYTES_A_ROW) for one in records)
+
+
+def _size(record: Record) -> int:
+    """Return about how many bytes *record* takes in memory."""
+    return len(record.body) * (1 if record.decoded is None else 1 + _DECODED)
