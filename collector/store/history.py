@@ -30,7 +30,9 @@ class History:
         self._db = db
         self._disk = disk
         self._recent = recent
-        self._scrubbed = 0
+        self._read: set[str] = set()
+        self.scrubbed = False
+        """Whether every segment has been read whole since the start."""
         self.segments: tuple[File, ...] = ()
         self.lock = threading.RLock()
 
@@ -62,7 +64,7 @@ class History:
                 ).fetchall()
             return [dict(zip(COLUMNS, row, strict=True)) for row in rows]
 
-        return self._read(look)
+        return self._looked(look)
 
     def lookup(
         self, connection: duckdb.DuckDBPyConnection, relation: Relation, keys: str
@@ -81,13 +83,13 @@ class History:
                     f"SELECT h.* FROM ({every}) h SEMI JOIN wanted USING ({relation.key_list})"
                 ).to_arrow_table()
 
-        found = self._read(look)
+        found = self._looked(look)
         if not found.num_rows:
             return None
         connection.register("found", found)
         return "found"
 
-    def _read(self, look: Callable[[], T]) -> T:
+    def _looked(self, look: Callable[[], T]) -> T:
         """Return what *look* finds; damaged segments are set aside where it cannot be read."""
         with self.lock:
             try:
@@ -105,11 +107,16 @@ class History:
 
     def scrub(self) -> None:
         """Read one segment whole, another each time: damage is found before it is asked for."""
-        segments = self.segments
-        if segments:
-            self._scrubbed = (self._scrubbed + 1) % len(segments)
-            if not self._disk.good(segments[self._scrubbed], whole=True):
-                self.drop_damaged()
+        names = {one.name for one in self.segments}
+        self._read &= names
+        unread = [one for one in self.segments if one.name not in self._read]
+        if not unread:
+            self.scrubbed = True
+            self._read.clear()
+            return
+        self._read.add(unread[0].name)
+        if not self._disk.good(unread[0], whole=True):
+            self.drop_damaged()
 
     def drop_damaged(self) -> bool:
         """Read all segments; set aside those that are not as written. True where there were any."""

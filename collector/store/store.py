@@ -41,7 +41,8 @@ _TELL_S: Final = 3.0
 
 
 _SCRUB_US: Final = MINUTE_US
-"""So often one segment is read whole, to see whether it is as it was written."""
+"""So often one segment is read whole, to see whether it is as it was written; after the start,
+until all have been read, each second."""
 
 
 class Store:
@@ -157,7 +158,7 @@ class Store:
         if now - self._noted_us >= SECOND_US:
             self._noted_us = now
             self._folder.alive(now)
-        if now - self._scrubbed_us >= _SCRUB_US:
+        if now - self._scrubbed_us >= (_SCRUB_US if self.history.scrubbed else SECOND_US):
             self._scrubbed_us = now
             self.history.scrub()
         self._checkpoints.end()

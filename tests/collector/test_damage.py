@@ -125,7 +125,7 @@ def test_damage_is_found_before_it_is_asked_for(tmp_path: Path) -> None:
         send(one, line("task.enqueued", START_US, service="oxr", task_id=task))
         assert one.checkpoint()
     flip(min(tmp_path.glob("segments/signals-*")))
-    for _ in range(3):
+    for _ in range(10):
         clock.on(61)
         send(one, line("task.enqueued", START_US, service="oxr", task_id="d"))
         one.checkpoint()  # between two batches: what is to be done each minute was done

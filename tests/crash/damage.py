@@ -36,6 +36,9 @@ SETTINGS: Final = {"store": {"checkpoint_every_s": 3600, "segment_rows": 100_000
 
 _OLD_STOPS: Final = 6
 
+_SCRUBBED_S: Final = 40.0
+"""Until then all old segments, a few dozen, have been read whole."""
+
 
 @dataclass(frozen=True, slots=True)
 class Case:
@@ -88,6 +91,10 @@ def build(zygote: Zygote, folder: Path) -> Base:
 
 def _has_more(ledger: Ledger, than: int) -> bool:
     return len(ledger.acknowledged) > than
+
+
+def _has_damage(sidecar: Sidecar) -> bool:
+    return sidecar.metric("zombiewatch_damaged_total") > 0
 
 
 def _until(true: Callable[[], bool], within_s: float = 30.0) -> None:
@@ -204,6 +211,8 @@ def attempt(zygote: Zygote, base: Base, folder: Path, case: Case) -> dict[str, A
                 _until(partial(_has_more, ledger, 20), within_s=10)
             if not ledger.acknowledged:
                 problems.append(f"takes nothing more: {dict(ledger.refused)}")
+            if case.counted:  # old segments are read whole after the start, one each second
+                _until(partial(_has_damage, sidecar), within_s=_SCRUBBED_S)
             result["damaged"] = int(sidecar.metric("zombiewatch_damaged_total"))
             problems += _once_each_in_timeline(sidecar, ledger)
             sidecar.stop()
