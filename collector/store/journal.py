@@ -7,6 +7,7 @@ counted and skipped instead of being believed.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import threading
 from dataclasses import dataclass, field
@@ -73,6 +74,8 @@ class Journal:
         self._open()
 
     def _open(self) -> None:
+        # what came in lies here as it came, secrets included; SQLite's log takes the same mode
+        os.close(os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600))
         self._db, self._reader = (
             sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
             for _ in range(2)

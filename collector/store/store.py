@@ -16,6 +16,7 @@ from collector.store.disk import Disk
 from collector.store.folder import DataFolderError, Folder
 from collector.store.history import History
 from collector.store.journal import Entry, Journal, JournalFullError
+from collector.store.memory import give_back
 from collector.store.recent import Recent
 from collector.store.recovery import recover
 from model.units import MINUTE_US, SECOND_US, us
@@ -39,6 +40,9 @@ T = TypeVar("T")
 _TELL_S: Final = 3.0
 """So often a long replay says how far it is."""
 
+
+_QUIET_US: Final = 5 * SECOND_US
+"""So long after the last batch, memory that nobody uses is given back."""
 
 _SCRUB_US: Final = MINUTE_US
 """So often one segment is read whole, to see whether it is as it was written; after the start,
@@ -83,6 +87,7 @@ class Store:
         )
         self._refused = 0
         self._latest_us = clock()
+        self._quiet = (0, 0)  # batches until then, and when that was; 0 once memory was given back
         self._checkpointed_us = self._noted_us = self._scrubbed_us = self._latest_us
         covered = self._checkpoints.resume(
             recover(self._disk, self._fold, self._journal.first_id, us(limits.settle_s))
@@ -162,6 +167,11 @@ class Store:
             self._scrubbed_us = now
             self.history.scrub()
         self._checkpoints.end()
+        if self.stats.batches != self._quiet[0]:
+            self._quiet = (self.stats.batches, now)
+        elif 0 < self._quiet[1] <= now - _QUIET_US:
+            self._quiet = (self.stats.batches, 0)
+            give_back()
         if self._journal.broken and self.applied == self._journal.last_id:
             self._renew_journal()
         waiting = self._recent.rows

@@ -283,3 +283,13 @@ def test_what_is_hot_settles_earlier_where_memory_is_short(
     assert hot < 6000
     assert hot + sum(file.rows for file in files) == 6000
     one.close()
+
+
+def test_the_journal_is_for_its_owner_alone(tmp_path: Path) -> None:
+    """It holds what came in as it came, secrets included."""
+    one = store(tmp_path)
+    send(one, line("task.enqueued", START_US, service="oxr", task_id="a"))
+    files = list(tmp_path.glob("journal.sqlite*"))
+    assert len(files) > 1
+    assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
+    one.close()
