@@ -141,11 +141,8 @@ class Relation:
     def shown(self, source: str, extra: str = "") -> str:
         """Return the SELECT that readers see, over stored rows; *extra* columns as they are."""
         columns = ", ".join(column.shown() for column in self.columns)
-        inner = f"SELECT {self.key_list}, {columns}{extra} FROM {source}"
-        if not self.derived:
-            return inner
-        derived = ", ".join(f"{value} AS {name}" for name, value in self.derived)
-        return f"SELECT *, {derived} FROM ({inner}) AS r"
+        derived = "".join(f", {value} AS {name}" for name, value in self.derived)
+        return f"SELECT {self.key_list}, {columns}{extra}{derived} FROM {source}"
 
     @property
     def stored(self) -> tuple[str, ...]:

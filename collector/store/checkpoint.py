@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import duckdb
 
 from collector.store.disk import KEEP, Disk, File, Manifest
+from collector.store.fold import rows_table
 from model.relations import RELATIONS
 from model.units import DAY_US, HOUR_US, us
 
@@ -40,7 +41,7 @@ _MERGE: Final = 16
 _PLAIN: Final = ("marks", "rates", "gaps")
 
 _HOT: Final = (
-    *(f"{one.name}_{part}" for one in RELATIONS for part in ("open", "closed")),
+    *(rows_table(one) for one in RELATIONS),
     *_PLAIN,
 )
 
@@ -94,7 +95,7 @@ class Checkpoints:
         self.made = 0
         self.errors = 0
         for relation in SETTLING:
-            rows = f"SELECT * EXCLUDE (h) FROM {relation.name}_open LIMIT 0"
+            rows = f"SELECT * EXCLUDE (h, closed) FROM {rows_table(relation)} LIMIT 0"
             db.execute(f"CREATE TABLE settled_{relation.name} AS {rows}")
 
     def resume(self, manifests: list[Manifest]) -> int:
@@ -249,17 +250,18 @@ class Checkpoints:
     def _settle(self, relation: Relation, now_us: int, share: float) -> None:
         """Move rows past contradiction into their `settled_…`: by age, number or lack of memory."""
         db, limits = self._db, self._limits
-        opened, closed = f"{relation.name}_open", f"{relation.name}_closed"
-        cut = max(now_us - us(limits.settle_s), self._over(closed, "last_seen_us", share))
+        rows = rows_table(relation)
+        cut = max(
+            now_us - us(limits.settle_s), self._over(f"{rows} WHERE closed", "last_seen_us", share)
+        )
         self.settle_us = min(self.settle_us, now_us - cut)
         stale = cut if relation.open_for == "settle" else now_us - us(limits.abandon_s)
+        old = f"last_seen_us <= CASE WHEN closed THEN {cut} ELSE {stale} END"
         db.execute(
             f"INSERT INTO settled_{relation.name} BY NAME"
-            f" SELECT * EXCLUDE (h) FROM {closed} WHERE last_seen_us <= {cut}"
-            f" UNION ALL SELECT * EXCLUDE (h) FROM {opened} WHERE last_seen_us <= {stale}"
+            f" SELECT * EXCLUDE (h, closed) FROM {rows} WHERE {old}"
         )
-        db.execute(f"DELETE FROM {closed} WHERE last_seen_us <= {cut}")
-        db.execute(f"DELETE FROM {opened} WHERE last_seen_us <= {stale}")
+        db.execute(f"DELETE FROM {rows} WHERE {old}")
 
     def _merge(self, job: _Job) -> None:
         """Join small segments of a table into one, so that history stays few files."""

@@ -1,9 +1,9 @@
 """The fold: what is hot, kept up to date in memory as signals arrive.
 
-For each relation there is a table of open rows and one of closed ones. A batch of signals
-is grouped by the relation's declaration; rows of the same keys, open or closed, are taken
-back and folded with it; the result is put where it belongs. Nothing else is touched: the
-cost depends on the batch, and to find its keys costs one look at a column of numbers.
+For each relation there is a table of its hot rows. A batch of signals is grouped by the
+relation's declaration; rows of the same keys are taken out and folded with it; the result is
+put back. Nothing else is touched: the cost depends on the batch, and to find its keys costs
+one look at a column of numbers.
 """
 
 from __future__ import annotations
@@ -50,17 +50,12 @@ def create(connection: duckdb.DuckDBPyConnection) -> None:
     connection.register("batch", SCHEMA.empty_table())
     connection.execute(f"CREATE TABLE marks AS SELECT {MARKS} FROM batch")
     for relation in RELATIONS:
-        flags = "".join(f", FALSE AS {flag}" for flag in relation.flags)
-        empty = f"SELECT *{flags}, {_hash(relation)} AS h FROM ({relation.fresh('batch')}) LIMIT 0"
-        for part in ("open", "closed"):
-            connection.execute(f"CREATE TABLE {relation.name}_{part} AS {empty}")
-        flags = "".join(f", {flag}" for flag in relation.flags)
-        both = (
-            f"(SELECT * FROM {relation.name}_open UNION ALL SELECT * FROM {relation.name}_closed)"
-        )
-        connection.execute(f"CREATE VIEW {relation.name} AS {relation.shown(both, flags)}")
-        still = relation.shown(f"{relation.name}_open", flags)
-        connection.execute(f"CREATE VIEW open_{relation.name} AS {still}")
+        rows, flags = rows_table(relation), "".join(f", {flag}" for flag in relation.flags)
+        empty = f"SELECT *{_new(relation)} FROM ({relation.fresh('batch')}) LIMIT 0"
+        connection.execute(f"CREATE TABLE {rows} AS {empty}")
+        shown = relation.shown(rows, f"{flags}, closed")
+        connection.execute(f"CREATE VIEW {relation.name} AS {shown}")
+        connection.execute(f"CREATE VIEW open_{relation.name} AS {shown} WHERE NOT closed")
     connection.execute(
         "CREATE TABLE rates (namespace VARCHAR, measure VARCHAR, service VARCHAR, key VARCHAR,"
         " bin_us BIGINT, bucket INTEGER, n BIGINT, total_us DOUBLE)"
@@ -120,32 +115,25 @@ class Fold:
 
     def _fold(self, relation: Relation) -> None:
         """Group the batch, take back what is known of the same keys, group again, put it away."""
-        none = "".join(f", FALSE AS {flag}" for flag in relation.flags)
-        fresh = f"SELECT *{none}, {_hash(relation)} AS h FROM ({relation.fresh('batch')})"
-        if not self._make("delta", fresh):
+        rows = rows_table(relation)
+        if not self._make("delta", f"SELECT *{_new(relation)} FROM ({relation.fresh('batch')})"):
             return
-        parts = [
-            f"SELECT o.*, o.rowid AS was, '{part}' AS part FROM {relation.name}_{part} o"
-            " WHERE h IN (SELECT h FROM delta)"
-            for part in _parts(relation)
-        ]
-        known = self._make("back", " UNION ALL ".join(parts))
+        known = self._make(
+            "back", f"SELECT *, rowid AS was FROM {rows} WHERE h IN (SELECT h FROM delta)"
+        )
         history = self._history(relation)
-        rows = "delta"
-        if known or history:
-            rows = self._merged(relation)
-        self._measure(relation, rows)
+        merged = self._merged(relation) if known or history else "delta"
+        self._measure(relation, merged)
         if known:
-            self._take_back(relation)
-        done = ", ".join(
+            self._db.execute(f"DELETE FROM {rows} WHERE rowid IN (SELECT was FROM back)")
+        now = [f"({relation.closed}) AS closed"]
+        now += [
             f"{m.name}__done OR ({m.value}) IS NOT NULL AS {m.name}__done"
             for m in relation.measures
+        ]
+        self._db.execute(
+            f"INSERT INTO {rows} BY NAME SELECT * REPLACE ({', '.join(now)}) FROM {merged}"
         )
-        row = f"* REPLACE ({done})" if done else "*"
-        for part, which in _parts(relation).items():
-            self._db.execute(
-                f"INSERT INTO {relation.name}_{part} BY NAME SELECT {row} FROM {rows} WHERE {which}"
-            )
 
     def _make(self, name: str, query: str) -> int:
         """Make the temporary table *name* of *query*; return how many rows it has."""
@@ -156,21 +144,14 @@ class Fold:
         flags = "".join(f", bool_or({flag}) AS {flag}" for flag in relation.flags)
         known = (
             "(SELECT * FROM delta WHERE h IN (SELECT h FROM back)"
-            " UNION ALL BY NAME SELECT * EXCLUDE (was, part) FROM back)"
+            " UNION ALL BY NAME SELECT * EXCLUDE (was) FROM back)"
         )
         self._make(
             "merged",
             "SELECT * FROM delta WHERE h NOT IN (SELECT h FROM back) UNION ALL BY NAME "
-            + relation.merge(known, f"{flags}, min(h) AS h"),
+            + relation.merge(known, f"{flags}, FALSE AS closed, min(h) AS h"),
         )
         return "merged"
-
-    def _take_back(self, relation: Relation) -> None:
-        for part in _parts(relation):
-            self._db.execute(
-                f"DELETE FROM {relation.name}_{part}"
-                f" WHERE rowid IN (SELECT was FROM back WHERE part = '{part}')"
-            )
 
     def _history(self, relation: Relation) -> int:
         """Take back what history holds of the keys that are new and not at their start.
@@ -215,7 +196,7 @@ class Fold:
 
     def take(self, table: str, source: str) -> None:
         """Put the rows of *source*, written from the hot *table* before, back into it."""
-        hashed = {f"{one.name}_{part}": _hash(one) for one in RELATIONS for part in _parts(one)}
+        hashed = {rows_table(one): _hash(one) for one in RELATIONS}
         more = f", {hashed[table]} AS h" if table in hashed else ""
         self._db.execute(f"INSERT INTO {table} BY NAME SELECT *{more} FROM {source}")
 
@@ -262,8 +243,12 @@ def _hash(relation: Relation) -> str:
     return f"hash({relation.key_list})"
 
 
-def _parts(relation: Relation) -> dict[str, str]:
-    """Return the tables that a relation is kept in, and which rows belong there."""
-    if relation.closed == "FALSE":
-        return {"open": "TRUE"}
-    return {"open": f"NOT ({relation.closed})", "closed": relation.closed}
+def _new(relation: Relation) -> str:
+    """Return what a row has beside keys and aggregates, as it is when its key is new."""
+    flags = "".join(f", FALSE AS {flag}" for flag in relation.flags)
+    return f"{flags}, FALSE AS closed, {_hash(relation)} AS h"
+
+
+def rows_table(relation: Relation) -> str:
+    """Return the name of the table of a relation's hot rows."""
+    return f"{relation.name}_rows"

@@ -59,7 +59,7 @@ def has_all(of: Store) -> None:
 
 
 @HARMS
-@pytest.mark.parametrize("which", ["signals-0", "attempts_open", "sources_open", ".json"])
+@pytest.mark.parametrize("which", ["signals-0", "attempts_rows", "sources_rows", ".json"])
 def test_what_the_journal_covers_is_made_anew(
     tmp_path: Path, harm: Callable[[Path], None], which: str
 ) -> None:
@@ -148,7 +148,7 @@ def test_all_manifests_lost(tmp_path: Path, harm: Callable[[Path], None]) -> Non
 def test_both_snapshots_lost(tmp_path: Path, harm: Callable[[Path], None]) -> None:
     """What segments and journal hold is folded again."""
     filled(tmp_path)
-    for snapshot in tmp_path.glob("snapshots/*-attempts_open.parquet"):
+    for snapshot in tmp_path.glob("snapshots/*-attempts_rows.parquet"):
         harm(snapshot)
     two = store(tmp_path)
     has_all(two)

@@ -83,11 +83,11 @@ def test_a_row_is_open_or_closed_but_never_both() -> None:
     agent = {"side": "agent", "service": "agent", "task": "t1"}
     folding.apply(signals([{**dispatcher, "t": -9, "phase": "dispatched"}]))
     folding.apply(signals([{**dispatcher, "t": -5, "phase": "recorded", "state": "success"}]))
-    assert connection.execute("SELECT count(*) FROM attempts_closed").fetchall() == [(1,)]
+    assert connection.execute("SELECT count(*) FROM attempts WHERE closed").fetchall() == [(1,)]
     folding.apply(signals([{**agent, "t": -7, "phase": "started"}]))
-    assert connection.execute("SELECT count(*) FROM attempts_closed").fetchall() == [(0,)]
+    assert connection.execute("SELECT count(*) FROM attempts WHERE closed").fetchall() == [(0,)]
     folding.apply(signals([{**agent, "t": -6, "phase": "finished", "outcome": "success"}]))
-    assert connection.execute("SELECT count(*) FROM attempts_open").fetchall() == [(0,)]
+    assert connection.execute("SELECT count(*) FROM open_attempts").fetchall() == [(0,)]
     assert connection.execute("SELECT count(*) FROM attempts").fetchall() == [(1,)]
 
 

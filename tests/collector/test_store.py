@@ -50,7 +50,7 @@ def test_a_damaged_snapshot_is_set_aside_and_the_older_one_serves(tmp_path: Path
         send(one, line("task.dispatched", START_US, service="oxr", task_id=task))
         assert one.checkpoint()
     crash(one)
-    newest = max(tmp_path.glob("snapshots/*-attempts_open.parquet"))
+    newest = max(tmp_path.glob("snapshots/*-attempts_rows.parquet"))
     body = bytearray(newest.read_bytes())
     body[len(body) // 2] ^= 0xFF
     newest.write_bytes(body)

@@ -100,7 +100,7 @@ def _attempts(data: Path) -> Counter[str]:
         str(data / one["name"])
         for part in ("hot", "segments")
         for one in said[part]
-        if one["table"] in {"attempts", "attempts_open", "attempts_closed"}
+        if one["table"] in {"attempts", "attempts_rows"}
     ]
     return Counter(dict(_rows(files, "task, count(*)", "GROUP BY task")))
 

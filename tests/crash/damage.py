@@ -112,17 +112,17 @@ def _snapshot_cases() -> Iterator[Case]:
     for way, harm in WAYS.items():
         counted = way != "removed"
         yield Case(f"newest manifest, {way}", harm, _manifest(-1), counted=counted)
-        yield Case(f"newest snapshot, {way}", harm, _hot("attempts_open", -1))
+        yield Case(f"newest snapshot, {way}", harm, _hot("attempts_rows", -1))
     yield Case("newest snapshot's rates, a bit flipped", flipped(0.5), _hot("rates", -1))
-    yield Case("newest snapshot, its last byte flipped", flipped(1.0), _hot("attempts_open", -1))
+    yield Case("newest snapshot, its last byte flipped", flipped(1.0), _hot("attempts_rows", -1))
     yield Case("older manifest, a bit flipped", flipped(0.5), _manifest(0))
-    older = _hot("attempts_open", 0)
+    older = _hot("attempts_rows", 0)
     yield Case("older snapshot, a bit flipped", flipped(0.5), older, counted=False)
     for way, harm in WAYS.items():
         counted = way != "removed"
         all_of = _glob("snapshots/*.json")
         yield Case(f"both manifests, {way}", harm, all_of, relations=False, counted=counted)
-    both = _glob("snapshots/*-attempts_open.parquet")
+    both = _glob("snapshots/*-attempts_rows.parquet")
     yield Case("both snapshots, a bit flipped", flipped(0.5), both, relations=False)
     everything = _glob("snapshots/*")
     yield Case("all snapshots, removed", removed, everything, relations=False, counted=False)
