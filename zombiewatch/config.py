@@ -336,6 +336,11 @@ class Config(Section):
     rules: tuple[Rule, ...] = Field(
         (), description="Rules of your own, in the form of a preset's, tried before the presets'."
     )
+    apply_every_s: Seconds = Field(
+        1.0,
+        ge=0,
+        description="How long little that comes in is gathered; less is sooner seen, at more CPU.",
+    )
     evaluate_every_s: Seconds = Field(5.0, ge=0.2, description="How often the detectors run.")
     rate_bin_s: Seconds = Field(
         60.0, ge=1, description="The step in which rates and percentiles are counted."

@@ -238,6 +238,7 @@ def limits(config: Config) -> Limits:
         settle_s=store.settle_s,
         abandon_s=config.abandon_after_s,
         bin_s=config.rate_bin_s,
+        apply_s=config.apply_every_s,
         checkpoint_s=store.checkpoint_every_s,
         segment_rows=store.segment_rows,
         journal_bytes=store.journal_max_bytes,

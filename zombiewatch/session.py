@@ -132,6 +132,7 @@ def sidecar_config(lab: Lab, folder: Path, logs: Path, port: int | None) -> dict
         "http": {"port": port or 0},
         "otlp": {"port": 0},
         "grpc": {"port": 0},
+        "apply_every_s": 0.2,
         "presets": [str(lab.preset)],
         "follow": [{"path": str(logs / "*.log")}, {"path": str(logs / "*.jsonl")}],
     }

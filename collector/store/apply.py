@@ -38,13 +38,15 @@ T = TypeVar("T")
 _LOG = logging.getLogger("zombiewatch.store")
 
 _IDLE_S: Final = 1.0
-_PAUSE_S: Final = (0.1, 1.0)
+_GATHER_S: Final = 0.02
+"""What comes together is applied together, even after a long silence."""
 
 
 class Apply:
     """Runs from `start` to `stop`; *between* is done between batches, and when idle each second.
 
-    *relieve* is called when memory is short: it should leave less in it.
+    A batch that is not full is begun *every_s* at most: a fold of one record costs as much as one
+    of thousands. *relieve* is called when memory is short: it should leave less in it.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class Apply:
         fold: Fold,
         recent: Recent,
         *,
+        every_s: float,
         between: Work,
         relieve: Work,
     ) -> None:
@@ -64,7 +67,7 @@ class Apply:
         self._between = between
         self._relieve = relieve
         self._ready: queue.Queue[tuple[pa.Table, dict[str, int]] | Work | None] = queue.Queue(1)
-        self._pause_s = _PAUSE_S[0]
+        self._every_s = every_s
         self._threads = [
             threading.Thread(target=work, name=name, daemon=True)
             for name, work in (("columns", self._columns), ("fold", self._folding))
@@ -100,12 +103,18 @@ class Apply:
     # -- columns ----------------------------------------------------------------------------
 
     def _columns(self) -> None:
-        while (batch := self._backlog.take(self._pause_s)) is not None:
+        next_at = 0.0
+        while (batch := self._backlog.take(self._rest_s(next_at))) is not None:
+            next_at = time.monotonic() + self._every_s
             signals, counts = self._signals(batch)
             self._backlog.learn(batch, signals.num_rows)
             self._ready.put((signals, counts))
             del batch, signals  # not to be kept while the next one is waited for
         self._ready.put(None)
+
+    @staticmethod
+    def _rest_s(next_at: float) -> float:
+        return max(_GATHER_S, next_at - time.monotonic())
 
     def _signals(self, records: Sequence[Record]) -> tuple[pa.Table, dict[str, int]]:
         """Return the signals of *records*; one that cannot be read is left out alone, counted."""
@@ -137,13 +146,10 @@ class Apply:
                 item()
             else:
                 signals, counts = item
-                begun = time.monotonic()
                 self._apply(signals)
                 self.stats.count(signals, counts)
                 self._backlog.done()
                 del item, signals
-                least, most = _PAUSE_S
-                self._pause_s = min(most, max(least, 2 * (time.monotonic() - begun)))
             try:
                 self._between()
             except Exception:  # noqa: BLE001 - the thread must live: without it nothing is applied

@@ -86,8 +86,8 @@ class Backlog:
             self._changed.wait_for(lambda: self._taken < self._newest or self._stopping)
             if self._taken == self._newest:
                 return None
-            if not self._behind and self._rows(self._held) < ROWS:
-                self._changed.wait_for(lambda: self._stopping, pause_s)
+            if not self._full():
+                self._changed.wait_for(self._full, pause_s)
             batch, rows = [], 0.0
             while self._held and rows < ROWS:
                 batch.append(self._held.popleft())
@@ -105,6 +105,9 @@ class Backlog:
         with self._changed:
             self._take(batch, last)
         return batch
+
+    def _full(self) -> bool:
+        return self._stopping or self._behind or self._rows(self._held) >= ROWS
 
     def _take(self, batch: Sequence[Record], last: int) -> None:
         self._in_hand.append((last, batch[0].arrived_us if batch else self._taken_us))

@@ -14,6 +14,7 @@ class Limits:
     settle_s: float = 3600.0
     abandon_s: float = 7 * 86_400.0
     bin_s: float = 60.0
+    apply_s: float = 1.0
     checkpoint_s: float = 30.0
     segment_rows: int = 500_000
     journal_bytes: int = 10 << 30

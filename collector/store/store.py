@@ -104,6 +104,7 @@ class Store:
             pipeline,
             self._fold,
             self._recent,
+            every_s=limits.apply_s,
             between=self._housekeeping,
             relieve=self._relieve,
         )

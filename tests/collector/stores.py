@@ -43,6 +43,7 @@ def store(
     )
     limits.setdefault("checkpoint_s", 1e9)
     limits.setdefault("min_free_bytes", 0)
+    limits.setdefault("apply_s", 0)
     made = Store(folder, pipeline, clock or Turned(), Limits(**limits))
     made.start()
     return made

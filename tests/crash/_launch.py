@@ -34,6 +34,7 @@ SETTINGS: Final[dict[str, Any]] = {
     "otlp": {"port": 0},
     "grpc": {"port": 0},
     "follow_every_s": 0.02,
+    "apply_every_s": 0,
     "evaluate_every_s": 1,
     "log": {"level": "warning"},
     "store": {

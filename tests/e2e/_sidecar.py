@@ -34,6 +34,7 @@ _QUICK: Final = {
     "http": {"port": 0},
     "otlp": {"port": 0},
     "grpc": {"port": 0},
+    "apply_every_s": 0.05,
     "evaluate_every_s": 0.2,
 }
 
