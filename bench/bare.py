@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from bench.machine import ROOT
+from collector.receivers.connections import Connections
+from collector.receivers.intake import Intake
 from collector.receivers.otlp_http import OtlpHttp
 from model.clock import system_clock
 
@@ -53,7 +55,8 @@ def _drop(_entry: Entry) -> Future[int]:
 
 
 async def _serve() -> None:
-    receiver = OtlpHttp(_drop, system_clock, max_body_bytes=64 << 20)
+    intake = Intake(_drop, system_clock, max_body_bytes=64 << 20, in_flight_max_bytes=128 << 20)
+    receiver = OtlpHttp(intake, Connections(1000))
     runner = web.AppRunner(receiver.app(), access_log=None, auto_decompress=False)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
