@@ -187,8 +187,8 @@ def test_the_population_has_the_troubles_that_it_is_to_have() -> None:
         for batch in batches:
             folding.apply(batch)
     counts = [
-        connection.execute(f"SELECT count(*) FROM attempts_{part}").fetchone()
-        for part in ("open", "closed")
+        connection.execute(f"SELECT count(*) FROM attempts WHERE {which}").fetchone()
+        for which in ("NOT closed", "closed")
     ]
     judge = Judge(detectors.load(), Memory())
     judge.evaluate(connection, NOW_US, heard_us=NOW_US)
