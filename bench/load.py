@@ -22,6 +22,7 @@ from bench.machine import ROOT
 from bench.traffic import Request, requests
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
 _OK, _BUSY = 200, 503
@@ -43,12 +44,16 @@ class LoadError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to send: *kind* of traffic, at least *records*, over so many *connections*."""
+    """What to send: *kind* of traffic, at least *records*, over so many *connections*.
+
+    *per_s* is the pace in records per second; 0 is as fast as the sidecar takes them.
+    """
 
     kind: str
     records: int
     connections: int = 1
     compressed: bool = False
+    per_s: float = 0.0
 
 
 @dataclass(slots=True)
@@ -167,7 +172,10 @@ class Connection:
 class _Sending:
     """All connections together, until nothing is left to send."""
 
-    left: deque[Request]
+    left: deque[tuple[float, Request]]
+    """When each is due (seconds from `began`), and what it is."""
+
+    began: float
     took_s: list[float] = field(default_factory=list)
     refused: int = 0
     failed: str = ""
@@ -176,14 +184,18 @@ class _Sending:
         """Send by one connection, one request after the other. Runs in a thread of its own."""
         try:
             while self.left and not self.failed:
-                self._post(connection, self.left.popleft())
+                self._post(connection, *self.left.popleft())
         except IndexError:  # another connection took the last one
             return
         except (OSError, LoadError) as error:
             self.failed = str(error)
 
-    def _post(self, connection: Connection, request: Request) -> None:
-        begun = time.monotonic()
+    def _post(self, connection: Connection, due_s: float, request: Request) -> None:
+        early = self.began + due_s - time.monotonic()
+        if early > 0:
+            time.sleep(early)
+        # where there is a pace, one that is sent late has waited since it was due
+        begun = self.began + due_s if due_s else time.monotonic()
         status, answer = connection.post(request.body)
         while status == _BUSY and time.monotonic() < begun + _PATIENCE_S:
             self.refused += 1
@@ -200,6 +212,14 @@ def _share(values: list[float], share: float) -> float:
     return values[min(len(values) - 1, int(share * len(values)))]
 
 
+def _due(plan: Plan, made: list[Request]) -> Iterator[tuple[float, Request]]:
+    """Yield each request with when it is due."""
+    sent = 0
+    for one in made:
+        yield (sent / plan.per_s if plan.per_s else 0.0), one
+        sent += one.records
+
+
 def run(plan: Plan, made: list[Request], url: str) -> Outcome:
     """Send *made* to the server at *url* as *plan* says. Raises LoadError."""
     _, path, content_type = TARGETS[plan.kind]
@@ -207,10 +227,10 @@ def run(plan: Plan, made: list[Request], url: str) -> Outcome:
         Connection(url, path, content_type, compressed=plan.compressed)
         for _ in range(plan.connections)
     ]
-    sending = _Sending(deque(made))
+    sending = _Sending(deque(_due(plan, made)), time.monotonic())
     threads = [threading.Thread(target=sending.run, args=(link,), daemon=True) for link in links]
     before = time.process_time()
-    began = time.monotonic()
+    sending.began = began = time.monotonic()
     for thread in threads:
         thread.start()
     for thread in threads:

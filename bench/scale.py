@@ -16,7 +16,9 @@ class Scale:
     logs: int
     lines: int
     beats: int
+    span_connections: tuple[int, ...]
     log_connections: tuple[int, ...]
+    paced_s: float
     limits: int  # records of each kind by which the machine's limits are measured
     repeats: int  # of each limit: the best counts
     attempts: tuple[tuple[int, int], ...]  # open and closed, of each evaluation
@@ -43,7 +45,9 @@ QUICK: Final = Scale(
     logs=20_000,
     lines=40_000,
     beats=1_000,
+    span_connections=(1, 16),
     log_connections=(16,),
+    paced_s=2.0,
     limits=20_000,
     repeats=2,
     attempts=((10_000, 100_000), (100_000, 100_000)),
@@ -60,7 +64,9 @@ FULL: Final = Scale(
     logs=250_000,
     lines=400_000,
     beats=10_000,
-    log_connections=(1, 16),
+    span_connections=(1, 16, 64),
+    log_connections=(1, 16, 64),
+    paced_s=10.0,
     limits=100_000,
     repeats=3,
     attempts=((10_000, 100_000), (100_000, 100_000), (100_000, 1_000_000)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,17 +16,18 @@ if TYPE_CHECKING:
     from bench.results import Cases, Say
 
 
-def case(connections: int, *, compressed: bool = False) -> str:
+def case(connections: int, *, compressed: bool = False, paced: bool = False) -> str:
     """Return the name of a case, as tables show it."""
     noun = "connection" if connections == 1 else "connections"
-    return f"{'gzip' if compressed else 'plain'}, {connections} {noun}"
+    pace = ", half load" if paced else ""
+    return f"{'gzip' if compressed else 'plain'}, {connections} {noun}{pace}"
 
 
 def posted(plans: Sequence[Plan], say: Say) -> Cases:
     """Measure each of *plans* on a fresh sidecar."""
     cases: Cases = {}
     for plan in plans:
-        name = case(plan.connections, compressed=plan.compressed)
+        name = case(plan.connections, compressed=plan.compressed, paced=plan.per_s > 0)
         cases[name] = _one(plan)
         rates = cases[name]
         say(
@@ -33,6 +35,12 @@ def posted(plans: Sequence[Plan], say: Say) -> Cases:
             f" {rates['applied_per_s']:,.0f}/s applied"
         )
     return cases
+
+
+def at_half_load(full: Cases, plan: Plan, seconds: float, say: Say) -> Cases:
+    """Measure *plan* again at half the pace at which the relations kept up with it in *full*."""
+    pace = full[case(plan.connections, compressed=plan.compressed)]["applied_per_s"] / 2
+    return posted([replace(plan, per_s=pace, records=max(1, round(pace * seconds)))], say)
 
 
 def _one(plan: Plan) -> dict[str, float]:
