@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import queue
+import sqlite3
 import threading
 import time
 from concurrent.futures import Future
@@ -104,7 +105,15 @@ class Apply:
 
     def _columns(self) -> None:
         next_at = 0.0
-        while (batch := self._backlog.take(self._rest_s(next_at))) is not None:
+        while True:
+            try:
+                batch = self._backlog.take(self._rest_s(next_at))
+            except sqlite3.Error:  # the journal cannot be read now: it stays where it is
+                _LOG.exception("the journal cannot be read; it is tried again")
+                time.sleep(_IDLE_S)
+                continue
+            if batch is None:
+                break
             next_at = time.monotonic() + self._every_s
             signals, counts = self._signals(batch)
             self._backlog.learn(batch, signals.num_rows)
@@ -145,15 +154,22 @@ class Apply:
             if callable(item):
                 item()
             else:
-                signals, counts = item
-                self._apply(signals)
-                self.stats.count(signals, counts)
-                self._backlog.done()
-                del item, signals
+                self._applied(*item)
+                del item  # not to be kept while the next one is waited for
             try:
                 self._between()
             except Exception:  # noqa: BLE001 - the thread must live: without it nothing is applied
                 _LOG.exception("housekeeping failed; it is tried again")
+
+    def _applied(self, signals: pa.Table, counts: dict[str, int]) -> None:
+        try:
+            self._apply(signals)
+            self.stats.count(signals, counts)
+        except Exception:  # noqa: BLE001 - likewise
+            _LOG.exception("a batch could not be applied as a whole")
+            self.stats.apply_errors += 1
+        finally:
+            self._backlog.done()
 
     def _apply(self, signals: pa.Table) -> None:
         """Fold *signals*; a record that cannot be folded is left out alone, and counted."""
