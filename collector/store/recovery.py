@@ -47,7 +47,8 @@ def recover(disk: Disk, fold: Fold, journal_from: int, settle_us: int) -> list[M
             manifest.hot = []
             _fold_again(disk, fold, manifest, settle_us)
         return [manifest, *found[at + 1 :]][:KEEP]
-    adopted = _adopted(disk)
+    # where the journal has all, what lies there is of a first checkpoint that was cut off
+    adopted = _adopted(disk) if journal_from > 1 else None
     if adopted is None:
         return []
     _fold_again(disk, fold, adopted, settle_us)

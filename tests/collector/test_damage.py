@@ -213,3 +213,22 @@ def test_a_journal_with_a_damaged_header_does_not_hold_up_the_start(
     tasks = {task for (task,) in ask(two, "SELECT task FROM attempts")}
     assert {"a", "b", "c", "new"} <= tasks
     two.close()
+
+
+def test_the_first_checkpoint_cut_off_is_rubbish(tmp_path: Path) -> None:
+    """Segments that no manifest names are not taken over where the journal has it all."""
+    one = store(tmp_path)
+    for task in TASKS:
+        send(one, line("task.dispatched", START_US, service="oxr", task_id=task))
+        send(
+            one, line("task.recorded", START_US, service="oxr", task_id=task, task_state="running")
+        )
+    assert one.checkpoint()
+    crash(one)
+    for path in tmp_path.glob("snapshots/*"):
+        path.unlink()
+    two = store(tmp_path)
+    has_all(two)
+    assert two.damaged == 0
+    assert not list(tmp_path.glob("segments/*"))
+    two.close()
