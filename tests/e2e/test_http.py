@@ -44,7 +44,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
             scheduler = Scheduler(sidecar, queue=f"q-{number}", dispatcher=f"api-{number}")
             scheduler.settles(f"lost-{number}")
         sidecar.otlp("logs", b"\xff\xff")
-        sidecar.otlp("traces", b"{}", Content_Type="application/json")
+        sidecar.otlp("traces", b"{}", Content_Type="text/plain")
         sidecar.beat({"task_id": "beating"})
         gives_up(sidecar, "late", service='odd "name"\n\\')
         eventually(3, lambda: sidecar.signals(way="file"))
