@@ -99,7 +99,8 @@ class Journal:
         db.execute("PRAGMA synchronous=FULL")
         db.execute("PRAGMA cache_size=-16000")
         db.execute("PRAGMA journal_size_limit=67108864")
-        db.executescript(_TABLES + f"PRAGMA user_version={FORMAT};")
+        if version != FORMAT:  # a start writes nothing that is there: the disk may be full
+            db.executescript(_TABLES + f"PRAGMA user_version={FORMAT};")
         given = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'record'").fetchone()
         newest = db.execute("SELECT max(id) FROM record").fetchone()
         for row in (given, newest):
