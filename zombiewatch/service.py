@@ -71,7 +71,11 @@ class Service:
             clock,
             every_s=config.follow_every_s,
         )
-        self.findings = self._open_findings(config.data_dir / "findings.sqlite")
+        try:
+            self.findings = self._open_findings(config.data_dir / "findings.sqlite")
+        except BaseException:
+            self.store.close()
+            raise
         settings: dict[str, dict[str, Any]] = {
             name: dict(said) for name, said in config.detectors.items()
         }
