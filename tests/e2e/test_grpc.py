@@ -17,7 +17,6 @@ from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2_grpc
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 
-from collector.otlp import ROOTS
 from collector.receivers.otlp_grpc import METHODS
 from tests.e2e._otlp import log, logs, span, spans
 from tests.e2e._sidecar import eventually, named
@@ -85,18 +84,10 @@ def test_the_generated_client_is_understood(shared: Running) -> None:
     shared.hears(request=request)
 
 
-@pytest.mark.parametrize("signal", [one for one in METHODS if one in ROOTS])
+@pytest.mark.parametrize("signal", METHODS)
 def test_an_export_of_nothing_succeeds(shared: Running, signal: str) -> None:
-    """Every signal that decoding knows."""
+    """Every signal."""
     assert export(shared, signal, b"") == b""
-
-
-@pytest.mark.parametrize("signal", [one for one in METHODS if one not in ROOTS])
-def test_a_signal_that_decoding_does_not_know_is_unimplemented(
-    shared: Running, signal: str
-) -> None:
-    """As for a method that is not there."""
-    assert refusal(shared, signal, b"").code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 def test_many_calls_on_one_connection_lose_nothing(shared: Running) -> None:
