@@ -22,18 +22,25 @@ _INVALID: Final = "ff"
 def fill(batch: Batch) -> None:
     """Fill trace and span ID from an attribute `traceparent`, where the record has no trace ID.
 
-    Version 00 has nothing after the flags, higher ones may; ff and all-zero IDs are invalid.
+    Version 00 has nothing after the flags, higher ones may; ff and all-zero IDs are invalid. One
+    that is none is marked (`trace_broken`): the next hop begins a new trace because of it.
     """
     found = [text for name in _NAMES if (text := batch.attribute(name)) is not None]
     if not found:
         return
-    said = pc.extract_regex(pc.coalesce(*found), _FORM)
+    text = pc.coalesce(*found)
+    said = pc.extract_regex(text, _FORM)
     good = said.is_valid()
     version, trace, span = (said.field(name) for name in ("version", "trace", "span"))
     for part, never in ((version, _INVALID), (trace, "0" * 32), (span, "0" * 16)):
         good = pc.and_(good, pc.not_equal(part, never))
     plain = pc.or_(pc.not_equal(version, "00"), pc.equal(said.field("more"), ""))
-    good = pc.and_(pc.and_(good, plain), batch.get("trace_id").is_null())
+    good = pc.and_(good, plain)
+    given = pc.and_(text.is_valid(), pc.not_equal(text, ""))
+    batch.columns["trace_broken"] = pc.if_else(
+        pc.fill_null(pc.and_(given, pc.invert(good)), False), True, pa.scalar(None, pa.bool_())
+    )
+    good = pc.and_(good, batch.get("trace_id").is_null())
     for name, part in (("trace_id", trace), ("span_id", span)):
         none = pa.scalar(None, pa.string())
         batch.columns[name] = pc.coalesce(batch.get(name), pc.if_else(good, part, none))

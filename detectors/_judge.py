@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("zombiewatch.judge")
 
+_SLACK_US = 500_000
+"""An evaluation that comes a little early counts as being on time."""
+
 
 class Keeper(Protocol):
     """Where findings outlive the process."""
@@ -64,6 +67,7 @@ class Judge:
         self._settings = settings or {}
         self._occurrence_s = occurrence_s
         self._abandon_us = us(abandon_s)
+        self._looked_us: dict[str, int] = {}
         self.open: dict[str, Finding] = {one.key: one for one in keeper.open_findings()}
         self._ended: dict[str, Finding] = {}
         self._unsaved: list[Finding] = []
@@ -78,12 +82,15 @@ class Judge:
     ) -> Report:
         """Judge the relations that *reader* shows at the moment *now_us*.
 
+        A detector that was run less than its `every_s` ago keeps its findings as they are.
         *heard_us* is up to when all followed files have been read (None: not yet).
         """
         report = Report(now_us)
         witnesses = Witnesses.of(reader, now_us, heard_us)
         report.changed += self._retire(now_us)
         for detector in self._detectors:
+            if not self._due(detector, now_us):
+                continue
             begun = time.perf_counter()
             try:
                 rows = self._rows(reader, detector, now_us)
@@ -106,6 +113,15 @@ class Judge:
         whole = (replace(one) for one in self.open.values() if one.id)
         self.shown = tuple(sorted(whole, key=lambda one: one.id))
         return report
+
+    def _due(self, detector: Detector, now_us: int) -> bool:
+        """Say whether it is time for *detector* again; a clock that was put back makes it so."""
+        last = self._looked_us.get(detector.name)
+        early = us(detector.every_s) - _SLACK_US
+        if last is not None and last <= now_us < last + early:
+            return False
+        self._looked_us[detector.name] = now_us
+        return True
 
     def save(self) -> None:
         """Store what has changed; what cannot be stored now (a full disk) is kept for later."""
@@ -156,8 +172,9 @@ class Judge:
             finding.take(row, detector.sentence(row))
             if finding.verdict == "confirmed":
                 continue
-            if evidence.verdict == "unknown":
-                finding.verdict, finding.reason = "unknown", evidence.reason
+            unproven = row.get("unproven")
+            if unproven or evidence.verdict == "unknown":
+                finding.verdict, finding.reason = "unknown", unproven or evidence.reason
             elif evidence.verdict == "wait":
                 finding.verdict, finding.reason = "suspected", evidence.reason
             elif now_us - finding.suspected_us >= us(detector.hold_s):

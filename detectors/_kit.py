@@ -23,8 +23,9 @@ UNKNOWN: Final = "\N{EN DASH}"
 COLUMNS: Final = ("namespace", "subject", "name", "service", "queue", "since_us")
 """What every detector's SELECT returns; a detector with a `witness` also `deadline_us`.
 
-`severity`, where returned, replaces the detector's for that row; every further column is
-evidence: plain numbers and strings.
+`severity`, where returned, replaces the detector's for that row; `unproven`, where it is not null,
+says why that row can be no more than *unknown*. Every further column is evidence: plain numbers
+and strings.
 """
 
 
@@ -49,7 +50,9 @@ class Detector:
     `witness` is the side whose silence makes the verdict *unknown*; `covered_by` the measure
     (see `model.relations`) that shows that what is missed has been seen before, for the same
     service and name. `clears` is a SELECT of (subject, cleared_us): when that which ended a
-    finding happened, by which *retracted* is told from *resolved*.
+    finding happened, by which *retracted* is told from *resolved*. `follows` names the detectors
+    whose findings can be the cause of this one's (see `detectors._incidents`). `every_s` is how
+    often it is looked for at most (0: at each evaluation): what takes minutes to show can wait for one.
     """
 
     severity: Literal["info", "warning", "critical"]
@@ -63,6 +66,8 @@ class Detector:
     witness: Literal["agent", "dispatcher"] | None = None
     covered_by: str | None = None
     clears: str | None = None
+    follows: tuple[str, ...] = ()
+    every_s: float = 0.0
     name: str = ""
     doc: str = ""
 

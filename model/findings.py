@@ -14,7 +14,7 @@ VERDICTS: Final = ("suspected", "confirmed", "unknown", "resolved", "retracted")
 
 _FIXED: Final = (
     "namespace", "subject", "name", "service", "queue", "since_us", "deadline_us", "severity",
-    "task", "attempt", "request_id",
+    "task", "attempt", "request_id", "unproven",
 )  # fmt: skip
 
 

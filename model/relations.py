@@ -1,153 +1,16 @@
-"""Relations: declared SELECT … GROUP BY over signals, from which all else is derived.
+"""The relations: what detectors may ask of, each one declared SELECT over signals.
 
-An aggregate is min, max or *last* (the value at the greatest (event time, value)). All
-three can be taken again over their own results, in any order, with any repetition, and
-give the same row: so a fold over what is open and what is new equals the SELECT over all
-signals from scratch, and two partial rows of one key can lie in history side by side.
-
-*last* is kept in one column as a string: the time in fixed width, then the value, so that
-`max` is the value at the greatest time in every engine, and ties go to the greater value.
+To change one is to change the contract between collector and detectors; see `model.relation` for
+what a declaration means, and `model.views` for what is derived from them.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 from model.phases import CALLEE, CALLER, ERROR_SEVERITY, FINAL, SIGNS, TASK
-
-_END: Final = "coalesce(end_us, ts_us)"
-_EPOCH_SHIFT: Final = 10_000_000_000_000_000
-"""Added to a time before it is written in a *last*: every time has 17 digits then."""
-
-_DIGITS: Final = 17
-
-
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One aggregate of a relation: *value* of the signals for which *when* holds."""
-
-    name: str
-    how: Literal["min", "max", "last"]
-    value: str
-    when: str = ""
-    type: str = "BIGINT"
-    doc: str = ""
-
-    @property
-    def stored(self) -> str:
-        """Name of the column in the stored table (packed, for a *last*)."""
-        return f"{self.name}__at" if self.how == "last" else self.name
-
-    def fresh(self) -> str:
-        """Return the aggregate over signals, as SQL."""
-        value, when = self.value, self.when
-        if self.how == "last":
-            value = f"at_text || CAST({self.value} AS VARCHAR)"
-        inner = f"CASE WHEN {when} THEN {value} END" if when else value
-        return f"{'max' if self.how == 'last' else self.how}({inner}) AS {self.stored}"
-
-    def merge(self) -> str:
-        """Return the same aggregate over rows that are aggregates already."""
-        return f"{'max' if self.how == 'last' else self.how}({self.stored}) AS {self.stored}"
-
-    def plain(self) -> str:
-        """Return the column's value, from the stored one."""
-        if self.how != "last":
-            return self.name
-        text = f"substr({self.stored}, {_DIGITS + 1})"
-        return text if self.type == "VARCHAR" else f"TRY_CAST({text} AS {self.type})"
-
-    def shown(self) -> str:
-        """Return the column as readers of the relation see it."""
-        return self.name if self.how != "last" else f"{self.plain()} AS {self.name}"
-
-
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """A length of time that a row of a relation shows once, and that `rates` then counts.
-
-    *value* (microseconds) and *at*, the event time at which it is counted, are expressions over
-    the times of a row; *service* and *key* are columns. A sample is taken when it is first known.
-    """
-
-    name: str
-    value: str
-    at: str
-    service: str
-    key: str
-    doc: str
-
-
-@dataclass(frozen=True, slots=True)
-class Relation:
-    """A relation's declaration.
-
-    *closed* tells rows that only a late or contradicting signal can still change;
-    *opening* tells rows whose beginning we have seen. Rows that never close stay hot as long
-    as they are *open_for*: until a person would give them up, or for the settle time only.
-    Every relation has `last_seen_us`, by which rows settle.
-    """
-
-    name: str
-    doc: str
-    keys: dict[str, str]
-    where: str
-    columns: tuple[Column, ...]
-    closed: str
-    opening: str = "TRUE"
-    open_for: Literal["abandon", "settle"] = "abandon"
-    measures: tuple[Measure, ...] = ()
-    derived: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def key_list(self) -> str:
-        """The key columns, comma-separated."""
-        return ", ".join(self.keys)
-
-    def fresh(self, source: str) -> str:
-        """Return the declared SELECT over *source* (a table of signals)."""
-        keys = ", ".join(f"{value} AS {name}" for name, value in self.keys.items())
-        columns = ",\n  ".join(column.fresh() for column in self.columns)
-        by = ", ".join(str(i + 1) for i in range(len(self.keys)))
-        # once a row, not once for each *last*
-        timed = f"SELECT *, CAST({_END} + {_EPOCH_SHIFT} AS VARCHAR) AS at_text FROM {source}"
-        return f"SELECT {keys},\n  {columns}\nFROM ({timed}) AS s WHERE {self.where} GROUP BY {by}"
-
-    def merge(self, source: str, extra: str = "") -> str:
-        """Return the fold over *source* (rows of this relation, partial or whole)."""
-        columns = ", ".join(column.merge() for column in self.columns)
-        return f"SELECT {self.key_list}, {columns}{extra} FROM {source} GROUP BY {self.key_list}"
-
-    def samples(self, source: str) -> str:
-        """Return what *source* (stored rows) shows of the measures for the first time.
-
-        A row each: namespace, measure, service, key, at_us, v (microseconds).
-        """
-        plain = {column.name: column.plain() for column in self.columns}
-        return " UNION ALL ".join(
-            f"SELECT namespace, '{one.name}' AS measure,"
-            f" coalesce({plain[one.service]}, '') AS service,"
-            f" coalesce({plain[one.key]}, '') AS key,"
-            f" {one.at} AS at_us, {one.value} AS v FROM {source} WHERE NOT {one.name}__done"
-            for one in self.measures
-        )
-
-    @property
-    def flags(self) -> tuple[str, ...]:
-        """Columns that the store keeps beside the aggregates: facts about the row itself."""
-        return ("late", *(f"{measure.name}__done" for measure in self.measures))
-
-    def shown(self, source: str, extra: str = "") -> str:
-        """Return the SELECT that readers see, over stored rows; *extra* columns as they are."""
-        columns = ", ".join(column.shown() for column in self.columns)
-        derived = "".join(f", {value} AS {name}" for name, value in self.derived)
-        return f"SELECT {self.key_list}, {columns}{extra}{derived} FROM {source}"
-
-    @property
-    def stored(self) -> tuple[str, ...]:
-        """Every stored column, keys first."""
-        return (*self.keys, *(column.stored for column in self.columns))
+from model.relation import END as _END
+from model.relation import Column, Measure, Relation
 
 
 def _in(names: tuple[str, ...]) -> str:
@@ -194,6 +57,8 @@ ATTEMPTS: Final = Relation(
     columns=(
         _fixed("name", "task_name"),
         _last("queue", "queue"),
+        _last("priority", "priority"),
+        _fixed("depends_on", "depends_on"),
         _last("service", "service", _DISPATCHER_SAYS),
         _last("agent_service", "service", _AGENT),
         _last("agent", "instance", _AGENT),
@@ -223,6 +88,7 @@ ATTEMPTS: Final = Relation(
         _last("recorded_state", "state", _FINAL_RECORD),
         *_times("requeued", "phase = 'requeued'", last=True),
         *_times("dead_lettered", "phase = 'dead_lettered'"),
+        _last("reason", "reason"),
         Column("timeout_s", "max", "timeout_s", type="DOUBLE"),
         _last("reports", "reports", kind="BOOLEAN"),
     ),
@@ -234,12 +100,12 @@ ATTEMPTS: Final = Relation(
     measures=(
         Measure(
             "accept",
-            "CASE WHEN sign_us > running_us THEN sign_us - running_us"
+            "CASE WHEN sign_seen_us > running_seen_us THEN sign_seen_us - running_seen_us"
             " WHEN sign_us IS NOT NULL AND running_us IS NOT NULL THEN 0 END",
             "running_us",
             "service",
             "name",
-            "from handed out to the agent's first sign",
+            "from handed out to the agent's first sign, by arrival: the two have different clocks",
         ),
         Measure(
             "run",
@@ -251,12 +117,12 @@ ATTEMPTS: Final = Relation(
         ),
         Measure(
             "record",
-            "CASE WHEN recorded_us > finished_us THEN recorded_us - finished_us"
+            "CASE WHEN recorded_seen_us > finished_seen_us THEN recorded_seen_us - finished_seen_us"
             " WHEN recorded_us IS NOT NULL AND finished_us IS NOT NULL THEN 0 END",
             "recorded_us",
             "service",
             "name",
-            "from the run's end to its being recorded",
+            "from the run's end to its being recorded, by arrival likewise",
         ),
         Measure(
             "beat",
@@ -330,7 +196,12 @@ CALLS: Final = Relation(
     ),
     columns=(
         _fixed("request_id", "request_id"),
+        _fixed("caller_request_id", "request_id", f"phase IN {_in(CALLER)}"),
+        _fixed("callee_request_id", "request_id", f"phase IN {_in(CALLEE)}"),
         _fixed("trace_id", "trace_id"),
+        _fixed("caller_trace_id", "trace_id", f"phase IN {_in(CALLER)}"),
+        _fixed("callee_trace_id", "trace_id", f"phase IN {_in(CALLEE)}"),
+        Column("trace_broken", "max", "trace_broken", type="BOOLEAN"),
         _fixed("purpose", "purpose"),
         _fixed("task", "task"),
         _fixed("caller_task", "task", f"phase IN {_in(CALLER)}"),
@@ -361,6 +232,8 @@ CALLS: Final = Relation(
         Column("limit_s", "max", "call_timeout_s", type="DOUBLE"),
         _last("status_code", "status_code", kind="INTEGER"),
         _last("error", "error"),
+        _last("quota_limit", "quota_limit", kind="DOUBLE"),
+        _last("quota_left", "quota_left", kind="DOUBLE"),
         Column("first_seen_us", "min", "arrived_us"),
         Column("last_seen_us", "max", "arrived_us"),
     ),
@@ -407,6 +280,7 @@ INSTANCES: Final = Relation(
         Column("last_us", "max", "ts_us"),
         Column("first_seen_us", "min", "arrived_us"),
         Column("last_seen_us", "max", "arrived_us"),
+        Column("lag_us", "min", f"arrived_us - {_END}", doc="least age at arrival"),
         *_times("beat", "phase = 'heartbeat' AND task IS NULL", last=True),
         Column("beat_last_seen_us", "max", "arrived_us", "phase = 'heartbeat' AND task IS NULL"),
         _last("beat_s", "beat_s", "phase = 'heartbeat' AND task IS NULL", "DOUBLE"),
@@ -443,12 +317,139 @@ SOURCES: Final = Relation(
     closed="FALSE",
 )
 
-RELATIONS: Final = (ATTEMPTS, RUNS, CALLS, INSTANCES, SOURCES)
+_LIMITS: Final = (
+    "timeout_s",
+    "beat_s",
+    "beat_timeout_s",
+    "call_timeout_s",
+    "retry_window_s",
+    "visibility_s",
+)
+
+LIMITS: Final = Relation(
+    name="limits",
+    doc="What a service has declared of its limits, for a task name, a purpose or a queue.",
+    keys={
+        "namespace": "namespace",
+        "service": "coalesce(service, '')",
+        "name": "coalesce(task_name, '')",
+        "purpose": "coalesce(purpose, '')",
+        "queue": "coalesce(queue, '')",
+    },
+    where=f"coalesce({', '.join(_LIMITS)}) IS NOT NULL",
+    columns=(
+        _fixed("side", "side"),
+        *(_last(one, one, kind="DOUBLE") for one in _LIMITS),
+        Column("first_seen_us", "min", "arrived_us"),
+        Column("last_seen_us", "max", "arrived_us"),
+    ),
+    closed="FALSE",
+)
+
+SAMPLE_BIN_US: Final = 15_000_000
+"""Samples of one queue within a bin are one row: the last of them."""
+
+SAMPLES: Final = Relation(
+    name="samples",
+    doc="One queue as it was, every 15 s.",
+    keys={
+        "namespace": "namespace",
+        "queue": "queue",
+        "bin_us": f"ts_us // {SAMPLE_BIN_US} * {SAMPLE_BIN_US}",
+    },
+    where="phase = 'queue.sampled' AND queue IS NOT NULL",
+    columns=(
+        Column("at_us", "max", "ts_us"),
+        _last("service", "service"),
+        *(
+            _last(one, one, kind="DOUBLE")
+            for one in (
+                "depth",
+                "oldest_age_s",
+                "in_flight",
+                "consumers",
+                "enqueued_total",
+                "completed_total",
+            )
+        ),
+        _last("paused", "paused", kind="BOOLEAN"),
+        Column("last_seen_us", "max", "arrived_us"),
+    ),
+    closed="TRUE",
+)
+
+_FIRED: Final = "phase = 'schedule.fired'"
+
+SCHEDULES: Final = Relation(
+    name="schedules",
+    doc="One schedule: when it was last due, and when it last ran.",
+    keys={"namespace": "namespace", "schedule": "schedule"},
+    where="schedule IS NOT NULL AND phase IN ('schedule.expected', 'schedule.fired')",
+    columns=(
+        _last("service", "service"),
+        Column("first_seen_us", "min", "arrived_us"),
+        Column("last_seen_us", "max", "arrived_us"),
+        Column("due_last_us", "max", "due_us", "phase = 'schedule.expected'"),
+        Column("fired_us", "min", "ts_us", _FIRED),
+        Column("fired_last_us", "max", "ts_us", _FIRED),
+        Column("fired_seen_us", "max", "arrived_us", _FIRED),
+        Column("ended_last_us", "max", "ts_us", f"{_FIRED} AND outcome IS NOT NULL"),
+        _last("outcome", "outcome", _FIRED),
+        _last("start_grace_s", "start_grace_s", kind="DOUBLE"),
+        _last("run_grace_s", "run_grace_s", kind="DOUBLE"),
+        _last("paused", "paused", "phase = 'schedule.expected'", "BOOLEAN"),
+    ),
+    closed="FALSE",
+)
+
+DUES: Final = Relation(
+    name="dues",
+    doc="One due time of a schedule. It stays open until it is known to be honoured.",
+    keys={"namespace": "namespace", "schedule": "schedule", "due_us": "due_us"},
+    where=(
+        "schedule IS NOT NULL AND due_us IS NOT NULL"
+        " AND phase IN ('schedule.expected', 'schedule.fired')"
+    ),
+    columns=(
+        *_times("expected", "phase = 'schedule.expected'"),
+        *_times("fired", _FIRED),
+        _last("start_grace_s", "start_grace_s", kind="DOUBLE"),
+        _last("paused", "paused", "phase = 'schedule.expected'", "BOOLEAN"),
+        Column("last_seen_us", "max", "arrived_us"),
+    ),
+    closed="fired_us IS NOT NULL",
+)
+
+FIRES: Final = Relation(
+    name="fires",
+    doc="One run of a schedule: by its run ID, else each sign for itself.",
+    keys={
+        "namespace": "namespace",
+        "schedule": "schedule",
+        "run": "coalesce(request_id, task, 'at:' || CAST(ts_us AS VARCHAR))",
+    },
+    where=f"schedule IS NOT NULL AND {_FIRED}",
+    columns=(
+        _last("service", "service"),
+        *_times("began", "outcome IS NULL"),
+        *_times("ended", "outcome IS NOT NULL"),
+        _last("outcome", "outcome"),
+        _last("exit_code", "exit_code", kind="INTEGER"),
+        Column("first_us", "min", "ts_us"),
+        Column("last_seen_us", "max", "arrived_us"),
+    ),
+    closed="ended_us IS NOT NULL",
+    open_for="settle",
+)
+
+RELATIONS: Final = (
+    ATTEMPTS, RUNS, CALLS, INSTANCES, SOURCES, LIMITS, SAMPLES, SCHEDULES, DUES, FIRES,
+)  # fmt: skip
 """Every folded relation. `marks` and `rates` are kept by the store beside them."""
 
 MARKS: Final = (
-    "seq, arrived_us, ts_us, end_us, kind, namespace, side, service, instance, phase, severity,"
-    " request_id, trace_id, task, attempt, purpose, outcome, state"
+    "seq, arrived_us, ts_us, end_us, kind, way, namespace, side, service, instance, phase,"
+    " severity, request_id, trace_id, task, attempt, task_name, queue, purpose, outcome, state"
 )
 """Columns of `marks`: recent signals with a phase, or of error level, in sequence."""
 

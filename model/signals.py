@@ -45,15 +45,22 @@ COLUMNS: Final = {
     "outcome": _S,
     "state": _S,
     "exit_code": pa.int32(),
+    "reason": _S,  # why it was given up, or its state changed
     "eta_us": _I,
     "timeout_s": _F,
-    "beat_s": _F,
+    "beat_s": _F,  # so often a sign of life is promised
+    "beat_timeout_s": _F,  # so long after the last sign it is called dead
     "call_timeout_s": _F,
+    "retry_window_s": _F,  # so long a call that fails is tried again
+    "visibility_s": _F,  # so long a queue waits for the end of what it handed out
     "expect_s": _F,  # so often something of this source is to be expected, whatever it is
     "purpose": _S,
     "peer": _S,
     "status_code": pa.int32(),
     "error": _S,
+    "quota_limit": _F,  # calls that the callee allows in its window
+    "quota_left": _F,
+    "trace_broken": _B,  # it bore a trace context that is none
     "clean": _B,
     "depth": _F,
     "oldest_age_s": _F,
@@ -62,6 +69,10 @@ COLUMNS: Final = {
     "paused": _B,
     "enqueued_total": _F,
     "completed_total": _F,
+    "schedule": _S,
+    "due_us": _I,
+    "start_grace_s": _F,
+    "run_grace_s": _F,
     "attr_keys": _S,  # every attribute, joined (see `pack`): kept, and cheap
     "attr_values": _S,
 }
@@ -87,11 +98,20 @@ ATTRIBUTES: Final = {
     "task.outcome": "outcome",
     "task.state": "state",
     "task.exit_code": "exit_code",
+    "task.reason": "reason",
     "task.eta": "eta_us",
     "task.timeout_s": "timeout_s",
     "task.heartbeat_interval_s": "beat_s",
+    "task.heartbeat_timeout_s": "beat_timeout_s",
     "call.timeout_s": "call_timeout_s",
+    "call.retry_window_s": "retry_window_s",
     "call.purpose": "purpose",
+    "call.quota_limit": "quota_limit",
+    "call.quota_left": "quota_left",
+    "http.response.header.x-ratelimit-limit": "quota_limit",
+    "http.response.header.x-ratelimit-remaining": "quota_left",
+    "http.response.header.ratelimit-limit": "quota_limit",
+    "http.response.header.ratelimit-remaining": "quota_left",
     "http.response.status_code": "status_code",
     "rpc.grpc.status_code": "status_code",
     "server.address": "peer",
@@ -105,6 +125,11 @@ ATTRIBUTES: Final = {
     "queue.paused": "paused",
     "queue.enqueued_total": "enqueued_total",
     "queue.completed_total": "completed_total",
+    "queue.visibility_timeout_s": "visibility_s",
+    "schedule.name": "schedule",
+    "schedule.due": "due_us",
+    "schedule.start_grace_s": "start_grace_s",
+    "schedule.run_grace_s": "run_grace_s",
     # CI/CD conventions
     "cicd.pipeline.task.run.id": "task",
     "cicd.pipeline.task.name": "task_name",
@@ -122,6 +147,7 @@ SETTABLE: Final = frozenset(
         "seq",
         "arrived_us",
         "expect_s",
+        "trace_broken",
         "kind",
         "way",
         "source",

@@ -151,6 +151,7 @@ def _span_columns(batch: Batch, records: Array) -> None:
     batch.columns["phase"] = pc.if_else(
         pc.equal(kind, CLIENT), caller, pc.if_else(pc.equal(kind, SERVER), callee, none)
     )
+    fill(batch)
     task_ids(batch)
     task_spans(batch, kind, error)
     batch.columns["span_kind"] = kind

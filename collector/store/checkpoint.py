@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collector.store.history import History
     from collector.store.limits import Limits
     from collector.store.recent import Recent
-    from model.relations import Relation
+    from model.relation import Relation
 
 _LOG = logging.getLogger("zombiewatch.store")
 

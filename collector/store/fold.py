@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Final
 
 import duckdb
 
-from model.relations import MARKS, MARKS_WHERE, RELATIONS, Relation
+from model.relations import MARKS, MARKS_WHERE, RELATIONS
 from model.signals import SCHEMA
 from model.units import HOUR_US
+from model.views import BUCKETS, VIEWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import pyarrow as pa
 
-BUCKETS: Final = 8
-"""Histogram buckets for each doubling of a duration: bounds 9% apart."""
+    from model.relation import Relation
 
 RATES: Final = "namespace, measure, service, key, bin_us, bucket, n, total_us"
 
@@ -61,24 +61,9 @@ def create(connection: duckdb.DuckDBPyConnection) -> None:
         " bin_us BIGINT, bucket INTEGER, n BIGINT, total_us DOUBLE)"
     )
     connection.execute("CREATE TABLE gaps (way VARCHAR, from_us BIGINT, to_us BIGINT)")
-    connection.execute(_LEARNED)
+    for name, query in VIEWS.items():
+        connection.execute(f"CREATE VIEW {name} AS {query}")
     connection.unregister("batch")
-
-
-_LEARNED: Final = f"""
-CREATE VIEW learned AS
-WITH spread AS (
-  SELECT namespace, measure, service, key, bucket, sum(n) AS n FROM rates GROUP BY ALL
-), summed AS (
-  SELECT *, sum(n) OVER w AS below,
-    sum(n) OVER (PARTITION BY namespace, measure, service, key) AS total
-  FROM spread WINDOW w AS (PARTITION BY namespace, measure, service, key ORDER BY bucket)
-)
-SELECT namespace, measure, service, key, max(total) AS n,
-  power(2.0, (min(CASE WHEN below >= 0.50 * total THEN bucket END) + 1) / {BUCKETS}.0) AS p50_us,
-  power(2.0, (min(CASE WHEN below >= 0.95 * total THEN bucket END) + 1) / {BUCKETS}.0) AS p95_us,
-  power(2.0, (min(CASE WHEN below >= 0.99 * total THEN bucket END) + 1) / {BUCKETS}.0) AS p99_us
-FROM summed GROUP BY namespace, measure, service, key"""
 
 
 class Fold:

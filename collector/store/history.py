@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from collector.store.disk import Disk, File
     from collector.store.recent import Recent
-    from model.relations import Relation
+    from model.relation import Relation
 
 T = TypeVar("T")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pytest
@@ -10,16 +10,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from collector.store import fold
-from model.phases import CALLEE, CALLER, TASK
-from model.relations import RELATIONS, Relation
-from tests.detectors.harness import signals
+from model.phases import CALLEE, CALLER, OTHER, TASK
+from model.relations import RELATIONS
+from tests.detectors.harness import NOW_US, signals
+
+if TYPE_CHECKING:
+    from model.relation import Relation
 
 _ids = st.sampled_from(["t1", "t2", "t3"])
 
 _signal = st.fixed_dictionaries(
     {
         "t": st.integers(-50, 50),
-        "phase": st.sampled_from([*TASK, *CALLER, *CALLEE, "instance.stopped"]),
+        "phase": st.sampled_from([*TASK, *CALLER, *CALLEE, *OTHER]),
         "task": st.one_of(st.none(), _ids),
         "attempt": st.one_of(st.none(), st.integers(1, 2)),
         "service": st.sampled_from(["oxr", "agent"]),
@@ -31,6 +34,11 @@ _signal = st.fixed_dictionaries(
         "request_id": st.sampled_from(["r1", "r2", None]),
         "beat_s": st.sampled_from([None, 5.0]),
         "reports": st.sampled_from([None, True, False]),
+        "queue": st.sampled_from([None, "q1"]),
+        "depth": st.sampled_from([None, 3.0, 20.0]),
+        "schedule": st.sampled_from([None, "nightly"]),
+        "due_us": st.sampled_from([None, NOW_US]),
+        "trace_broken": st.sampled_from([None, True]),
     }
 )
 

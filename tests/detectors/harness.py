@@ -39,7 +39,7 @@ class Memory:
 
 
 def signals(rows: Iterable[Mapping[str, Any]], now_us: int = NOW_US) -> pa.Table:
-    """Return signals from dictionaries: `t`, `end`, `arrived` in seconds relative to *now_us*."""
+    """Return signals from dictionaries: `t`, `end`, `eta`, `due`, `arrived` in seconds relative to *now_us*."""
     made = []
     for number, row in enumerate(rows):
         one = {"kind": "log", "way": "otlp", "namespace": "test", "severity": 9, **row}
@@ -47,6 +47,9 @@ def signals(rows: Iterable[Mapping[str, Any]], now_us: int = NOW_US) -> pa.Table
         one["seq"] = number
         one["ts_us"] = now_us + round(at * 1e6)
         one["arrived_us"] = now_us + round(one.pop("arrived", one.get("end", at)) * 1e6)
+        for name in ("eta", "due"):
+            if name in one:
+                one[f"{name}_us"] = now_us + round(one.pop(name) * 1e6)
         if "end" in one:
             one["end_us"] = now_us + round(one.pop("end") * 1e6)
         unknown = set(one) - set(COLUMNS)

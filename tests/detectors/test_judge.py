@@ -105,6 +105,28 @@ def test_uncovered_tasks_are_said_once_per_name() -> None:
     assert "not covered" in found[0].reason
 
 
+def test_a_row_that_says_why_it_proves_nothing_is_unknown() -> None:
+    """A SELECT can know itself that what it sees may have another reason."""
+    doubting = replace(ZOMBIE, sql=f"SELECT z.*, 'a doubt' AS unproven FROM ({ZOMBIE.sql}) z")
+    found = judged(doubting, FIRING.signals)
+    assert [(one.verdict, one.reason) for one in found] == [("unknown", "a doubt")]
+    assert [one.verdict for one in judged(ZOMBIE, FIRING.signals)] == ["confirmed"]
+
+
+def test_a_detector_is_run_no_more_often_than_it_asks_for() -> None:
+    """In between its findings stay as they are; a clock that is put back makes it run at once."""
+    seldom = replace(ZOMBIE, every_s=60.0)
+    judge = Judge([seldom], Memory())
+    with hot(FIRING.signals) as reader:
+        assert judge.evaluate(reader, NOW_US, heard_us=NOW_US).took_s.keys() == {"zombie_task"}
+        reader.execute("DELETE FROM attempts_rows")
+        assert not judge.evaluate(reader, NOW_US + 55_000_000, heard_us=NOW_US).took_s
+        assert [one.subject for one in judge.open.values()] == ["t1/1"]
+        assert judge.evaluate(reader, NOW_US + 60_000_000, heard_us=NOW_US).took_s
+        assert not judge.open
+        assert judge.evaluate(reader, NOW_US, heard_us=NOW_US).took_s
+
+
 def test_a_detector_that_cannot_be_imported_stops_the_start(
     tmp_path: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
