@@ -52,7 +52,7 @@ class Detector:
     service and name. `clears` is a SELECT of (subject, cleared_us): when that which ended a
     finding happened, by which *retracted* is told from *resolved*. `follows` names the detectors
     whose findings can be the cause of this one's (see `detectors._incidents`). `every_s` is how
-    often it is looked for at most (0: at each evaluation): what takes minutes to show can wait for one.
+    often it is looked for at most (0: at each evaluation).
     """
 
     severity: Literal["info", "warning", "critical"]

@@ -39,7 +39,10 @@ class Memory:
 
 
 def signals(rows: Iterable[Mapping[str, Any]], now_us: int = NOW_US) -> pa.Table:
-    """Return signals from dictionaries: `t`, `end`, `eta`, `due`, `arrived` in seconds relative to *now_us*."""
+    """Return signals from dictionaries.
+
+    `t`, `end`, `eta`, `due` and `arrived` are seconds relative to *now_us*.
+    """
     made = []
     for number, row in enumerate(rows):
         one = {"kind": "log", "way": "otlp", "namespace": "test", "severity": 9, **row}
