@@ -89,7 +89,7 @@ class Ingest:
             del first, group  # not to be kept while the next one is waited for
 
     def _commit(self, group: list[tuple[Entry, Future[int]]]) -> None:
-        sound = [(checked, done) for entry, done in group if (checked := _checked(entry, done))]
+        sound = [(entry, done) for entry, done in group if _sound(entry, done)]
         records: list[Record] = []
         try:
             records = self._journal.append([entry for entry, _ in sound]) if sound else []
@@ -105,13 +105,12 @@ class Ingest:
             self._applied(records)
 
 
-def _checked(entry: Entry, done: Future[int]) -> Entry | None:
-    """Return the entry with its decoded form (if any yet), or None after failing its future."""
-    if entry.kind not in otlp.ROOTS:
-        return entry
-    try:
-        decoded = otlp.checked(entry.kind, entry.body)
-    except ValueError as error:
-        done.set_exception(error)
-        return None
-    return Entry(entry.kind, entry.arrived_us, entry.body, entry.meta, None, decoded)
+def _sound(entry: Entry, done: Future[int]) -> bool:
+    """Say whether *entry* can be decoded; where it cannot, its future fails."""
+    if entry.kind in otlp.ROOTS:
+        try:
+            otlp.check(entry.kind, entry.body)
+        except ValueError as error:
+            done.set_exception(error)
+            return False
+    return True

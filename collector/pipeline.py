@@ -31,14 +31,13 @@ ROW_BITS: Final = 24
 
 @dataclass(slots=True)
 class Record:
-    """One body as the journal holds it. `decoded` spares a second decoding, where there was one."""
+    """One body as the journal holds it."""
 
     id: int
     kind: str  # of `otlp.ROOTS`, or lines, or heartbeat
     arrived_us: int
     meta: Mapping[str, Any]
     body: bytes
-    decoded: Any = None
 
 
 class Pipeline:
@@ -85,7 +84,7 @@ class Pipeline:
         kind = group[0].kind
         if kind in otlp.ROOTS:
             bodies = [record.body for record in group]
-            decoded = otlp.decoded_all(kind, bodies, [record.decoded for record in group])
+            decoded = otlp.decode(kind, bodies)
             batch = otlp.flatten(kind, decoded, arrived, self._scrub, self._limits)
             if batch.rows and kind.startswith("logs"):
                 open_partials(batch, self._scrub, self._limits)

@@ -83,6 +83,7 @@ class Measure:
 class Relation:
     """A relation's declaration.
 
+    It is made of signals of the *phases* (of any, where there are none) for which *where* holds.
     *closed* tells rows that only a late or contradicting signal can still change;
     *opening* tells rows whose beginning we have seen. Rows that never close stay hot as long
     as they are *open_for*: until a person would give them up, or for the settle time only.
@@ -92,9 +93,10 @@ class Relation:
     name: str
     doc: str
     keys: dict[str, str]
-    where: str
     columns: tuple[Column, ...]
     closed: str
+    where: str = "TRUE"
+    phases: tuple[str, ...] = ()
     opening: str = "TRUE"
     open_for: Literal["abandon", "settle"] = "abandon"
     measures: tuple[Measure, ...] = ()
@@ -112,7 +114,9 @@ class Relation:
         by = ", ".join(str(i + 1) for i in range(len(self.keys)))
         # once a row, not once for each *last*
         timed = f"SELECT *, CAST({END} + {_EPOCH_SHIFT} AS VARCHAR) AS at_text FROM {source}"
-        return f"SELECT {keys},\n  {columns}\nFROM ({timed}) AS s WHERE {self.where} GROUP BY {by}"
+        listed = ", ".join(f"'{phase}'" for phase in self.phases)
+        where = f"phase IN ({listed}) AND {self.where}" if listed else self.where
+        return f"SELECT {keys},\n  {columns}\nFROM ({timed}) AS s WHERE {where} GROUP BY {by}"
 
     def merge(self, source: str, extra: str = "") -> str:
         """Return the fold over *source* (rows of this relation, partial or whole)."""

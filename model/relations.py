@@ -53,7 +53,8 @@ ATTEMPTS: Final = Relation(
     name="attempts",
     doc="One attempt of one task: what both sides said of it.",
     keys={"namespace": "namespace", "task": "task", "attempt": "coalesce(attempt, 1)"},
-    where=f"task IS NOT NULL AND phase IN {_in((*TASK, *CALLER, *CALLEE))}",
+    phases=(*TASK, *CALLER, *CALLEE),
+    where="task IS NOT NULL",
     columns=(
         _fixed("name", "task_name"),
         _last("queue", "queue"),
@@ -160,7 +161,8 @@ RUNS: Final = Relation(
         "instance": "coalesce(instance, '')",
         "boot": "coalesce(boot, '')",
     },
-    where=f"task IS NOT NULL AND {_AGENT}",
+    phases=SIGNS,
+    where="task IS NOT NULL",
     columns=(
         _fixed("service", "service"),
         _fixed("host", "host"),
@@ -189,9 +191,9 @@ CALLS: Final = Relation(
             " ELSE 'request:' || request_id || ':' || coalesce(purpose, '') END"
         ),
     },
+    phases=(*CALLER, *CALLEE),
     where=(
-        f"phase IN {_in((*CALLER, *CALLEE))}"
-        " AND (kind = 'span' AND trace_id IS NOT NULL AND span_id IS NOT NULL"
+        "(kind = 'span' AND trace_id IS NOT NULL AND span_id IS NOT NULL"
         " OR kind <> 'span' AND request_id IS NOT NULL)"
     ),
     columns=(
@@ -300,7 +302,6 @@ SOURCES: Final = Relation(
         "service": "coalesce(service, '')",
         "way": "way",
     },
-    where="TRUE",
     columns=(
         Column("first_us", "min", "ts_us"),
         Column("last_us", "max", "ts_us"),
@@ -357,7 +358,8 @@ SAMPLES: Final = Relation(
         "queue": "queue",
         "bin_us": f"ts_us // {SAMPLE_BIN_US} * {SAMPLE_BIN_US}",
     },
-    where="phase = 'queue.sampled' AND queue IS NOT NULL",
+    phases=("queue.sampled",),
+    where="queue IS NOT NULL",
     columns=(
         Column("at_us", "max", "ts_us"),
         _last("service", "service"),
@@ -384,7 +386,8 @@ SCHEDULES: Final = Relation(
     name="schedules",
     doc="One schedule: when it was last due, and when it last ran.",
     keys={"namespace": "namespace", "schedule": "schedule"},
-    where="schedule IS NOT NULL AND phase IN ('schedule.expected', 'schedule.fired')",
+    phases=("schedule.expected", "schedule.fired"),
+    where="schedule IS NOT NULL",
     columns=(
         _last("service", "service"),
         Column("first_seen_us", "min", "arrived_us"),
@@ -406,10 +409,8 @@ DUES: Final = Relation(
     name="dues",
     doc="One due time of a schedule. It stays open until it is known to be honoured.",
     keys={"namespace": "namespace", "schedule": "schedule", "due_us": "due_us"},
-    where=(
-        "schedule IS NOT NULL AND due_us IS NOT NULL"
-        " AND phase IN ('schedule.expected', 'schedule.fired')"
-    ),
+    phases=("schedule.expected", "schedule.fired"),
+    where="schedule IS NOT NULL AND due_us IS NOT NULL",
     columns=(
         *_times("expected", "phase = 'schedule.expected'"),
         *_times("fired", _FIRED),
@@ -428,7 +429,8 @@ FIRES: Final = Relation(
         "schedule": "schedule",
         "run": "coalesce(request_id, task, 'at:' || CAST(ts_us AS VARCHAR))",
     },
-    where=f"schedule IS NOT NULL AND {_FIRED}",
+    phases=("schedule.fired",),
+    where="schedule IS NOT NULL",
     columns=(
         _last("service", "service"),
         *_times("began", "outcome IS NULL"),

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import pyarrow as pa
-
 from collector.limits import RecordLimits
 from collector.otlp import from_json, protobuf
 from collector.otlp.messages import ROOTS as _SIGNALS
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
+    import pyarrow as pa
     from numpy.typing import NDArray
 
     from collector.batch import Batch
@@ -32,12 +31,6 @@ ROOTS: Final = {
     **{signal + _JSON: message for signal, message in _SIGNALS.items()},
 }
 """Kind of journal record → message: the signal as in the URL path, `+json` where it is JSON."""
-
-_SMALL_JSON: Final = 64 << 10
-"""Bytes of JSON below which what it costs to begin decoding is more than decoding."""
-
-_SMALL: Final = 16 << 10
-"""Bytes of protobuf below which decoding again, with others, costs less than joining."""
 
 _PLAIN: Final = Scrub()
 _USUAL: Final = RecordLimits()
@@ -53,31 +46,15 @@ def decode(kind: str, bodies: Sequence[bytes]) -> pa.RecordBatch:
     return protobuf.decode(kind, bodies)
 
 
-def checked(kind: str, body: bytes) -> pa.RecordBatch | None:
-    """Decode one body; None where it is sound, and is decoded more cheaply with others later.
+def check(kind: str, body: bytes) -> None:
+    """Raise ValueError where *body* is no export request of that *kind* (see `ROOTS`).
 
-    Raises ValueError where it is no export request of that *kind*.
+    It costs a fraction of decoding, which is done later, with others, and once.
     """
-    if kind.endswith(_JSON) and len(body) < _SMALL_JSON:
+    if kind.endswith(_JSON):
         from_json.check(kind.removesuffix(_JSON), body)
-        return None
-    decoded = decode(kind, [body])
-    return decoded if len(body) >= _SMALL else None
-
-
-def decoded_all(
-    kind: str, bodies: Sequence[bytes], ready: Sequence[pa.RecordBatch | None]
-) -> pa.RecordBatch:
-    """Return *bodies* decoded, a row each, from what is *ready* of them and what is not."""
-    missing = [at for at, one in enumerate(ready) if one is None]
-    if len(missing) == len(bodies):
-        return decode(kind, bodies)
-    whole = list(ready)
-    if missing:
-        late = decode(kind, [bodies[at] for at in missing])
-        for row, at in enumerate(missing):
-            whole[at] = late.slice(row, 1)
-    return pa.concat_batches(whole) if len(whole) > 1 else whole[0]
+    else:
+        protobuf.check(kind, body)
 
 
 def flatten(

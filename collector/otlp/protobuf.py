@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from google.protobuf import descriptor_pool
+from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto as Proto
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.message import DecodeError
 from ptars import HandlerPool
 
 from collector.otlp.messages import MESSAGES, ONE_OF, ROOTS
@@ -57,6 +58,20 @@ def _pool() -> tuple[Any, Any]:
 def _handler(signal: str) -> Any:  # noqa: ANN401 - ptars has no types
     pool, handlers = _pool()
     return handlers.get_for_message(pool.FindMessageTypeByName(f"narrow.{ROOTS[signal]}"))
+
+
+@cache
+def _message(signal: str) -> Any:  # noqa: ANN401 - a class that is made at run time
+    pool, _ = _pool()
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"narrow.{ROOTS[signal]}"))
+
+
+def check(signal: str, body: bytes) -> None:
+    """Raise ValueError where *body* is no such message as `decode` takes."""
+    try:
+        _message(signal).FromString(body)
+    except DecodeError as error:
+        raise ValueError(str(error)) from None
 
 
 def decode(signal: str, bodies: Sequence[bytes]) -> pa.RecordBatch:

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 ROWS: Final = 50_000
 """Rows in a batch at most, about: a body is not cut."""
 
-_DECODED: Final = 6
-"""What is decoded takes so many times its body's size, about."""
-
 _BYTES_A_ROW: Final = 400.0
 _LEAST_BYTES_A_ROW: Final = 40.0
 
@@ -61,10 +58,8 @@ class Backlog:
         with self._changed:
             for record in records:
                 if not self._behind and self._size < self._most:
-                    if self._size > self._most // 2:  # rather many to decode again than few whole
-                        record.decoded = None
                     self._held.append(record)
-                    self._size += _size(record)
+                    self._size += len(record.body)
                 self._newest = record.id
             self._changed.notify_all()
 
@@ -91,7 +86,7 @@ class Backlog:
             batch, rows = [], 0.0
             while self._held and rows < ROWS:
                 batch.append(self._held.popleft())
-                self._size -= _size(batch[-1])
+                self._size -= len(batch[-1].body)
                 rows += self._rows(batch[-1:])
             if batch:
                 self._take(batch, batch[-1].id)
@@ -151,8 +146,3 @@ class Backlog:
         """Return about how many rows *records* hold, by what their kind has shown before."""
         known = self._bytes_a_row
         return sum(1 + len(one.body) / known.get(one.kind, _BYTES_A_ROW) for one in records)
-
-
-def _size(record: Record) -> int:
-    """Return about how many bytes *record* takes in memory."""
-    return len(record.body) * (1 if record.decoded is None else 1 + _DECODED)

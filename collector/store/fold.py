@@ -3,7 +3,7 @@
 For each relation there is a table of its hot rows. A batch of signals is grouped by the
 relation's declaration; rows of the same keys are taken out and folded with it; the result is
 put back. Nothing else is touched: the cost depends on the batch, and to find its keys costs
-one look at a column of numbers.
+one look at a column of numbers. In between, rows are Arrow tables: see `plans.py` for why.
 """
 
 from __future__ import annotations
@@ -12,7 +12,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from collector.store.plans import Plans
 from model.relations import MARKS, MARKS_WHERE, RELATIONS
 from model.signals import SCHEMA
 from model.units import HOUR_US
@@ -21,11 +24,18 @@ from model.views import BUCKETS, VIEWS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    import pyarrow as pa
-
+    from collector.batch import Array
     from model.relation import Relation
 
-RATES: Final = "namespace, measure, service, key, bin_us, bucket, n, total_us"
+_RATES: Final = pa.schema(
+    [
+        *((name, pa.string()) for name in ("namespace", "measure", "service", "key")),
+        ("bin_us", pa.int64()),
+        ("bucket", pa.int32()),
+        ("n", pa.int64()),
+        ("total_us", pa.float64()),
+    ]
+)
 
 
 def connect(memory_limit_bytes: int, threads: int = 1) -> duckdb.DuckDBPyConnection:
@@ -70,8 +80,8 @@ class Fold:
     """Applies tables of signals to the hot tables of *connection*; used by one thread.
 
     *bin_us* is the width of a bin of `rates`. *settle_us* tells what is late: a key whose
-    first signal is older when it arrives is looked up in history by *lookup*, which returns
-    the name of a table with the stored rows of the keys in a given table, or None.
+    first signal is older when it arrives is looked up in history by *lookup*, which returns the
+    stored rows of the keys in a table of them.
     """
 
     def __init__(
@@ -80,104 +90,36 @@ class Fold:
         *,
         bin_us: int,
         settle_us: int,
-        lookup: Callable[[duckdb.DuckDBPyConnection, Relation, str], str | None] | None = None,
+        lookup: Callable[[Relation, pa.Table], pa.Table] | None = None,
     ) -> None:
         self._db = connection
-        self._bin_us = bin_us
-        self._settle_us = settle_us
         self._lookup = lookup
+        self._plans = Plans(connection)
+        self._plans.feed("batch", SCHEMA)
+        self._marks = self._plans.change(
+            f"INSERT INTO marks SELECT {MARKS} FROM batch WHERE {MARKS_WHERE}"
+        )
+        self._plans.feed("summed", _RATES)
+        self._sum = self._plans.change("INSERT INTO rates SELECT * FROM summed")
+        self._folds = [
+            _RelationFold(connection, self._plans, relation, bin_us, settle_us)
+            for relation in RELATIONS
+        ]
 
     def apply(self, signals: pa.Table) -> None:
-        """Fold *signals* (see `model.signals`) into every relation, all or nothing."""
-        self._db.register("batch", signals)
-        try:
-            with self.whole():
-                self._db.execute(f"INSERT INTO marks SELECT {MARKS} FROM batch WHERE {MARKS_WHERE}")
-                for relation in RELATIONS:
-                    self._fold(relation)
-        finally:
-            self._db.unregister("batch")
+        """Fold *signals* (see `model.signals`) into every relation, all or nothing.
 
-    def _fold(self, relation: Relation) -> None:
-        """Group the batch, take back what is known of the same keys, group again, put it away."""
-        rows = rows_table(relation)
-        if not self._make("delta", f"SELECT *{_new(relation)} FROM ({relation.fresh('batch')})"):
-            return
-        known = self._make(
-            "back", f"SELECT *, rowid AS was FROM {rows} WHERE h IN (SELECT h FROM delta)"
-        )
-        history = self._history(relation)
-        merged = self._merged(relation) if known or history else "delta"
-        self._measure(relation, merged)
-        if known:
-            self._db.execute(f"DELETE FROM {rows} WHERE rowid IN (SELECT was FROM back)")
-        now = [f"({relation.closed}) AS closed"]
-        now += [
-            f"{m.name}__done OR ({m.value}) IS NOT NULL AS {m.name}__done"
-            for m in relation.measures
-        ]
-        self._db.execute(
-            f"INSERT INTO {rows} BY NAME SELECT * REPLACE ({', '.join(now)}) FROM {merged}"
-        )
-
-    def _make(self, name: str, query: str) -> int:
-        """Make the temporary table *name* of *query*; return how many rows it has."""
-        return rows_of(self._db, f"CREATE OR REPLACE TEMP TABLE {name} AS {query}")
-
-    def _merged(self, relation: Relation) -> str:
-        """Make the table of the rows that are new and those that what was known is folded into."""
-        flags = "".join(f", bool_or({flag}) AS {flag}" for flag in relation.flags)
-        known = (
-            "(SELECT * FROM delta WHERE h IN (SELECT h FROM back)"
-            " UNION ALL BY NAME SELECT * EXCLUDE (was) FROM back)"
-        )
-        self._make(
-            "merged",
-            "SELECT * FROM delta WHERE h NOT IN (SELECT h FROM back) UNION ALL BY NAME "
-            + relation.merge(known, f"{flags}, FALSE AS closed, min(h) AS h"),
-        )
-        return "merged"
-
-    def _history(self, relation: Relation) -> int:
-        """Take back what history holds of the keys that are new and not at their start.
-
-        Keys that are older than the settle time and unknown to history too are marked late:
-        we have not seen all of them, so nothing may be concluded from what is absent.
-        Returns how many rows history had.
+        Raises ValueError where they have another shape, duckdb.Error where they cannot be folded.
         """
-        db, keys = self._db, relation.key_list
-        if relation.name != "attempts":
-            return 0
-        old = f"first_us < first_seen_us - {self._settle_us}"
-        strangers = self._make(
-            "strangers",
-            f"SELECT * FROM delta ANTI JOIN back USING ({keys})"
-            f" WHERE NOT coalesce({relation.opening}, FALSE) OR {old}",
-        )
-        if not strangers:
-            return 0
-        found = self._lookup(db, relation, "strangers") if self._lookup else None
-        known = f"ANTI JOIN {found} f USING ({keys})" if found else ""
-        db.execute(
-            "UPDATE delta SET late = TRUE"
-            f" FROM (SELECT h FROM strangers s {known} WHERE {old}) AS s WHERE delta.h = s.h"
-        )
-        if not found:
-            return 0
-        return rows_of(
-            db, f"INSERT INTO back BY NAME SELECT *, {_hash(relation)} AS h FROM {found}"
-        )
-
-    def _measure(self, relation: Relation, rows: str) -> None:
-        """Count the lengths of time that *rows* show for the first time."""
-        if not relation.measures:
-            return
-        self._db.execute(
-            f"INSERT INTO rates SELECT namespace, measure, service, key,"
-            f" at_us // {self._bin_us} * {self._bin_us} AS bin_us,"
-            f" CAST(floor(log2(greatest(v, 1)) * {BUCKETS}) AS INTEGER) AS bucket, count(*), sum(v)"
-            f" FROM ({relation.samples(rows)}) WHERE v >= 0 GROUP BY ALL"
-        )
+        if not signals.schema.equals(SCHEMA):
+            msg = "these are no signals: their columns are others"
+            raise ValueError(msg)
+        present = frozenset(pc.unique(signals["phase"]).to_pylist())
+        with self._plans.fed("batch", signals), self.whole():
+            self._marks()
+            for one in self._folds:
+                if not one.relation.phases or not present.isdisjoint(one.relation.phases):
+                    one.fold(self._lookup)
 
     def take(self, table: str, source: str) -> None:
         """Put the rows of *source*, written from the hot *table* before, back into it."""
@@ -187,13 +129,8 @@ class Fold:
 
     def read(self, source: str) -> pa.Table:
         """Return the signals of *source*, in the shape of `model.signals.SCHEMA`."""
-        self._db.register("batch", SCHEMA.empty_table())
-        try:
-            return self._db.sql(
-                f"SELECT * FROM batch UNION ALL BY NAME SELECT * FROM {source}"
-            ).to_arrow_table()
-        finally:
-            self._db.unregister("batch")
+        query = f"SELECT * FROM batch UNION ALL BY NAME SELECT * FROM {source}"  # no batch is fed
+        return self._db.sql(query).to_arrow_table()
 
     @contextmanager
     def whole(self) -> Iterator[None]:
@@ -210,11 +147,138 @@ class Fold:
         """Sum equal bins into one row, bins older than 2 h by the hour, and forget the oldest."""
         hour = f"bin_us // {HOUR_US} * {HOUR_US}"
         bin_us = f"CASE WHEN bin_us < {now_us - 2 * HOUR_US} THEN {hour} ELSE bin_us END"
-        self._db.execute(
-            "CREATE OR REPLACE TABLE rates AS SELECT namespace, measure, service, key,"
-            f" {bin_us} AS bin_us, bucket, CAST(sum(n) AS BIGINT) AS n, sum(total_us) AS total_us"
+        summed = self._db.sql(
+            f"SELECT namespace, measure, service, key, {bin_us} AS bin_us, bucket,"
+            " CAST(sum(n) AS BIGINT) AS n, sum(total_us) AS total_us"
             f" FROM rates WHERE bin_us >= {now_us - keep_us} GROUP BY ALL"
+        ).to_arrow_table()
+        self._db.execute("DELETE FROM rates")  # not made anew: plans that know it would be lost
+        with self._plans.fed("summed", summed):
+            self._sum()
+
+
+class _RelationFold:
+    """The fold of one relation.
+
+    A batch is grouped by the declaration; rows of the same keys are taken out and grouped with it
+    again; the result is put away. Rows of unknown keys, mostly the most, are moved once only.
+    """
+
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        plans: Plans,
+        relation: Relation,
+        bin_us: int,
+        settle_us: int,
+    ) -> None:
+        self.relation = relation
+        self._db = connection
+        self._plans = plans
+        rows, name = rows_table(relation), relation.name
+        stored = (*relation.stored, *relation.flags, "h")
+        self._stored = ", ".join(stored)
+        self._rows = rows
+        shape = connection.sql(f"SELECT {self._stored} FROM {rows} LIMIT 0").to_arrow_table()
+        self._shape = shape.schema
+        self._columns = list(range(len(stored)))
+        # what is new, and whether history is to be asked for its key
+        asks = "FALSE AS stranger, FALSE AS old"
+        if name == "attempts":
+            old = f"first_us < first_seen_us - {settle_us}"
+            asks = f"NOT coalesce({relation.opening}, FALSE) OR {old} AS stranger, {old} AS old"
+        flags = "".join(f"FALSE AS {flag}, " for flag in relation.flags)
+        self._fresh = plans.plan(
+            f"SELECT *, {flags}{_hash(relation)} AS h, {asks} FROM ({relation.fresh('batch')})"
         )
+        known, now, keys, gone = (f"{name}_{word}" for word in ("known", "now", "keys", "gone"))
+        self._known, self._now, self._keys, self._gone = known, now, keys, gone
+        plans.feed(known, self._shape)
+        plans.feed(now, self._shape)
+        plans.feed(keys, pa.schema([("h", pa.uint64())]))
+        plans.feed(gone, pa.schema([("was", pa.int64())]))
+        merged = "".join(f", bool_or({flag}) AS {flag}" for flag in relation.flags)
+        self._merge = plans.plan(relation.merge(known, f"{merged}, min(h) AS h"))
+        self._delete = plans.change(f"DELETE FROM {rows} WHERE rowid IN (SELECT was FROM {gone})")
+        done = [
+            f"{m.name}__done OR ({m.value}) IS NOT NULL AS {m.name}__done"
+            for m in relation.measures
+        ]
+        replaced = f" REPLACE ({', '.join(done)})" if done else ""
+        self._insert = plans.change(
+            f"INSERT INTO {rows} BY NAME"
+            f" SELECT *{replaced}, ({relation.closed}) AS closed FROM {now}"
+        )
+        self._measure = None
+        if relation.measures:
+            self._measure = plans.change(
+                f"INSERT INTO rates SELECT namespace, measure, service, key,"
+                f" at_us // {bin_us} * {bin_us} AS bin_us,"
+                f" CAST(floor(log2(greatest(v, 1)) * {BUCKETS}) AS INTEGER) AS bucket,"
+                f" count(*), sum(v) FROM ({relation.samples(now)}) WHERE v >= 0 GROUP BY ALL"
+            )
+
+    def fold(self, lookup: Callable[[Relation, pa.Table], pa.Table] | None) -> None:
+        """Fold the batch that is fed."""
+        fresh = self._fresh()
+        if not fresh.num_rows:
+            return
+        with self._plans.fed(self._keys, fresh.select(["h"])):
+            back = self._plans.read(
+                f"SELECT {self._stored}, rowid AS was FROM {self._rows}"
+                f" WHERE h IN (SELECT h FROM {self._keys})"
+            )
+        known = pc.is_in(fresh["h"], back["h"])
+        late, history = self._history(fresh, known, lookup)
+        now = fresh.select(self._columns)
+        if late is not None:
+            now = now.set_column(now.schema.get_field_index("late"), "late", late)
+        if back.num_rows or history.num_rows:
+            if history.num_rows:
+                known = pc.or_(known, pc.is_in(fresh["h"], history["h"]))
+            both = pa.concat_tables([now.filter(known), back.select(self._columns), history])
+            with self._plans.fed(self._known, both):
+                now = pa.concat_tables([now.filter(pc.invert(known)), self._merge()])
+        if back.num_rows:
+            with self._plans.fed(self._gone, back.select(["was"])):
+                self._delete()
+        with self._plans.fed(self._now, now):
+            if self._measure:
+                self._measure()
+            self._insert()
+
+    def _history(
+        self,
+        fresh: pa.Table,
+        known: Array,
+        lookup: Callable[[Relation, pa.Table], pa.Table] | None,
+    ) -> tuple[Array, pa.Table]:
+        """Return which rows are late, and what history holds of keys that are not at their start.
+
+        Keys that are older than the settle time and unknown to history too are marked late:
+        we have not seen all of them, so nothing may be concluded from what is absent.
+        """
+        found = self._shape.empty_table()
+        asked = pc.and_(fresh["stranger"], pc.invert(known))
+        if not pc.any(asked).as_py():
+            return None, found
+        if lookup:
+            held = lookup(self.relation, fresh.filter(asked).select(list(self.relation.keys)))
+            if held.num_rows:
+                found = self._shaped(held)
+        late = pc.and_(pc.and_(asked, fresh["old"]), pc.invert(pc.is_in(fresh["h"], found["h"])))
+        return late, found
+
+    def _shaped(self, held: pa.Table) -> pa.Table:
+        """Return rows of history in the shape of hot ones; older versions had fewer columns."""
+        names = [one.name for one in self._shape]
+        told = ", ".join(
+            name if name in held.column_names else f"NULL AS {name}" for name in names[:-1]
+        )
+        with self._db.cursor() as cursor:  # its own: a name that is registered costs all plans
+            cursor.register("held", held)
+            rows = cursor.sql(f"SELECT {told}, {_hash(self.relation)} AS h FROM held")
+            return rows.to_arrow_table().cast(self._shape)
 
 
 def rows_of(connection: duckdb.DuckDBPyConnection, change: str) -> int:
@@ -229,7 +293,7 @@ def _hash(relation: Relation) -> str:
 
 
 def _new(relation: Relation) -> str:
-    """Return what a row has beside keys and aggregates, as it is when its key is new."""
+    """Return what a row has beside keys and aggregates."""
     flags = "".join(f", FALSE AS {flag}" for flag in relation.flags)
     return f"{flags}, FALSE AS closed, {_hash(relation)} AS h"
 

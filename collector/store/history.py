@@ -66,11 +66,8 @@ class History:
 
         return self._looked(look)
 
-    def lookup(
-        self, connection: duckdb.DuckDBPyConnection, relation: Relation, keys: str
-    ) -> str | None:
-        """Register `found`, what history has of the keys of a table; see `Fold`."""
-        wanted = connection.sql(f"SELECT {relation.key_list} FROM {keys}").to_arrow_table()
+    def lookup(self, relation: Relation, keys: pa.Table) -> pa.Table:
+        """Return the rows that history has of *keys*, a table of a relation's keys."""
 
         def look() -> pa.Table:
             files = self._of(relation.name)
@@ -78,16 +75,12 @@ class History:
             every = " UNION ALL BY NAME ".join(f"SELECT * FROM {source}" for source in sources)
             # a cursor of its own: a file that cannot be read must not end the fold's transaction
             with self._db.cursor() as cursor:
-                cursor.register("wanted", wanted)
+                cursor.register("wanted", keys)
                 return cursor.sql(
                     f"SELECT h.* FROM ({every}) h SEMI JOIN wanted USING ({relation.key_list})"
                 ).to_arrow_table()
 
-        found = self._looked(look)
-        if not found.num_rows:
-            return None
-        connection.register("found", found)
-        return "found"
+        return self._looked(look)
 
     def _looked(self, look: Callable[[], T]) -> T:
         """Return what *look* finds; damaged segments are set aside where it cannot be read."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import google_crc32c
 import orjson
+import pyarrow as pa
 
 from collector.pipeline import Record
 
@@ -28,8 +29,17 @@ _PLAUSIBLE_FORMAT: Final = 1000
 _PLAUSIBLE_ID: Final = 1 << 38
 """Beyond these a number in the file is damage: a signal's identity has room for such an ID."""
 
-FORMAT: Final = 1
-"""Version of the tables below, kept in SQLite's `user_version`."""
+FORMAT: Final = 2
+"""Version of what is below, kept in SQLite's `user_version`. In 1 nothing was packed."""
+
+_PACK: Final = 1024
+"""Bytes from which a body is packed. Telemetry says the same again and again: packed it takes an
+eighth, and packing costs a tenth of what the disk and SQLite do with the rest."""
+
+_LZ4: Final = pa.Codec("lz4")
+
+_UNPACKED: Final = "unpacked"
+"""In the meta of a record whose body is packed: how many bytes it is unpacked."""
 
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS record (
@@ -53,7 +63,6 @@ class Entry:
     body: bytes
     meta: Mapping[str, Any] = field(default_factory=dict)
     position: tuple[str, str, int, str] | None = None  # file, mark, offset, path
-    decoded: Any = None
 
 
 class Journal:
@@ -99,8 +108,10 @@ class Journal:
         db.execute("PRAGMA synchronous=FULL")
         db.execute("PRAGMA cache_size=-16000")
         db.execute("PRAGMA journal_size_limit=67108864")
-        if version != FORMAT:  # a start writes nothing that is there: the disk may be full
+        self._renamed = version == FORMAT
+        if not version:  # a start writes nothing that is there: the disk may be full
             db.executescript(_TABLES + f"PRAGMA user_version={FORMAT};")
+            self._renamed = True
         given = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'record'").fetchone()
         newest = db.execute("SELECT max(id) FROM record").fetchone()
         for row in (given, newest):
@@ -151,15 +162,19 @@ class Journal:
             raise JournalFullError(msg)
         records, rows = [], []
         for offset, entry in enumerate(entries, self.last_id + 1):
-            meta = orjson.dumps(dict(entry.meta))
-            crc = _crc(entry.kind, entry.arrived_us, meta, entry.body)
-            rows.append((offset, entry.kind, entry.arrived_us, meta, crc, entry.body))
-            records.append(
-                Record(offset, entry.kind, entry.arrived_us, entry.meta, entry.body, entry.decoded)
-            )
+            said, body = dict(entry.meta), entry.body
+            if len(body) >= _PACK:
+                said[_UNPACKED] = len(body)
+                body = _LZ4.compress(body, asbytes=True)
+            meta = orjson.dumps(said)
+            crc = _crc(entry.kind, entry.arrived_us, meta, body)
+            rows.append((offset, entry.kind, entry.arrived_us, meta, crc, body))
+            records.append(Record(offset, entry.kind, entry.arrived_us, entry.meta, entry.body))
         positions = [entry.position for entry in entries if entry.position]
         try:
             self._db.execute("BEGIN IMMEDIATE")
+            if not self._renamed:  # with the first record that an older version could not read
+                self._db.execute(f"PRAGMA user_version={FORMAT}")
             self._db.executemany("INSERT INTO record VALUES (?, ?, ?, ?, ?, ?)", rows)
             self._db.executemany("INSERT OR REPLACE INTO position VALUES (?, ?, ?, ?)", positions)
             self._db.execute("COMMIT")
@@ -170,6 +185,7 @@ class Journal:
             msg = f"the journal could not be written: {error}"
             raise JournalFullError(msg) from error
         self.last_id += len(rows)
+        self._renamed = True
         return records
 
     def read(self, after: int, *, limit: int = 500) -> tuple[list[Record], int]:
@@ -214,9 +230,13 @@ class Journal:
         number, kind, arrived_us, meta, crc, body = row
         try:
             if _crc(kind, arrived_us, meta, body) == crc:
-                records.append(Record(number, kind, arrived_us, orjson.loads(meta), body))
+                said = orjson.loads(meta)
+                size = said.pop(_UNPACKED, None)
+                if size is not None:
+                    body = _LZ4.decompress(body, size, asbytes=True)
+                records.append(Record(number, kind, arrived_us, said, body))
                 return len(body)
-        except (TypeError, ValueError, AttributeError):  # not even of the types that it had
+        except (TypeError, ValueError, AttributeError, OSError):  # not even of the types it had
             pass
         self.damaged += 1
         return 0

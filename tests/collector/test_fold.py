@@ -56,7 +56,7 @@ def _without_derived(relation: Relation, source: str) -> str:
     return f"SELECT {relation.key_list}, {columns} FROM {source}"
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(rows=st.lists(_signal, min_size=1, max_size=40), data=st.data())
 def test_any_order_duplicate_or_batching_gives_the_row_of_the_declaration(
     rows: list[dict[str, Any]], data: st.DataObject
@@ -121,8 +121,19 @@ def test_a_batch_that_fails_changes_nothing() -> None:
     connection = fold.connect(256 << 20)
     fold.create(connection)
     folding = fold.Fold(connection, bin_us=60_000_000, settle_us=3_600_000_000)
-    broken = signals([{"t": 0, "phase": "enqueued", "task": "t1"}]).drop_columns(["expect_s"])
-    with pytest.raises(duckdb.Error, match="expect_s"):  # of the last relation
-        folding.apply(broken)
+    connection.execute("DROP TABLE sources_rows")
+    with pytest.raises(duckdb.Error, match="sources_rows"):  # after others were folded
+        folding.apply(signals([{"t": 0, "phase": "enqueued", "task": "t1"}]))
     for table in ("marks", "attempts", "instances", "rates"):
         assert connection.execute(f"SELECT count(*) FROM {table}").fetchall() == [(0,)]
+
+
+def test_what_has_not_the_shape_of_signals_is_refused_before_anything_is_touched() -> None:
+    """The fold's statements were planned for that shape: another would be read as if it had it."""
+    connection = fold.connect(256 << 20)
+    fold.create(connection)
+    folding = fold.Fold(connection, bin_us=60_000_000, settle_us=3_600_000_000)
+    broken = signals([{"t": 0, "phase": "enqueued", "task": "t1"}]).drop_columns(["expect_s"])
+    with pytest.raises(ValueError, match="no signals"):
+        folding.apply(broken)
+    assert connection.execute("SELECT count(*) FROM marks").fetchall() == [(0,)]

@@ -59,12 +59,12 @@ def test_any_bytes_and_any_json_are_refused_or_become_signals(
         except TypeError:  # an integer beyond 64 bits
             return
     try:
-        decoded = otlp.decode(kind, [body])
+        otlp.check(kind, body)
     except ValueError:
         return
     pipeline = Pipeline(namespace="fuzz", sides={}, rules=())
     try:
-        table, _ = pipeline.signals([Record(1, kind, NOW, {}, body, decoded)])
+        table, _ = pipeline.signals([Record(1, kind, NOW, {}, body)])
     finally:
         pipeline.close()
     table.validate(full=True)

@@ -135,20 +135,18 @@ def test_what_is_no_request_is_refused(body: bytes, told: str) -> None:
     with pytest.raises(ValueError, match=told):
         otlp.decode("logs+json", [body])
     with pytest.raises(ValueError, match="not JSON" if told == "not UTF-8" else told):
-        otlp.checked("logs+json", body)
+        otlp.check("logs+json", body)
 
 
 def test_what_is_sound_is_decoded_together_in_its_order() -> None:
-    """Small bodies are only checked when they come; large ones are decoded at once."""
+    """Each is checked when it comes; decoded they are in one go."""
     bodies = [
         log_body({"body": {"stringValue": f"{number} " + "x" * size}})
         for number, size in enumerate((5, 70_000, 5, 70_000))
     ]
-    ready = [otlp.checked("logs+json", body) for body in bodies]
-    assert [one is None for one in ready] == [True, False, True, False]
-    batch = otlp.flatten(
-        "logs+json", otlp.decoded_all("logs+json", bodies, ready), np.zeros(4, np.int64)
-    )
+    for body in bodies:
+        otlp.check("logs+json", body)
+    batch = otlp.flatten("logs+json", otlp.decode("logs+json", bodies), np.zeros(4, np.int64))
     assert [text[0] for text in batch.get("body").to_pylist()] == ["0", "1", "2", "3"]
     assert batch.get("request").to_pylist() == [0, 1, 2, 3]
 
