@@ -70,7 +70,7 @@ class Pipeline:
         """
         tables: list[pa.Table] = []
         counts: dict[str, int] = {}
-        for group in _by_kind(records):
+        for group in _parts(records):
             batch = self._decode(group)
             if batch.rows:
                 self._common(batch, group)
@@ -136,12 +136,23 @@ class Pipeline:
         self._lines.connection.close()
 
 
-def _by_kind(records: Sequence[Record]) -> list[list[Record]]:
-    """Split *records* by their kind, in order within each, so that each part is decoded at once."""
-    parts: dict[str, list[Record]] = {}
+_PART_BYTES: Final = 8 << 20
+"""Bytes of bodies that are decoded together: what is made of more is no longer in the caches when
+the next step reads it."""
+
+
+def _parts(records: Sequence[Record]) -> list[list[Record]]:
+    """Split *records* by their kind, in order within each, and into what is decoded at once."""
+    parts: list[list[Record]] = []
+    filling: dict[str, tuple[list[Record], int]] = {}
     for record in records:
-        parts.setdefault(record.kind, []).append(record)
-    return list(parts.values())
+        part, size = filling.get(record.kind, ([], _PART_BYTES))
+        if size >= _PART_BYTES:
+            part, size = [], 0
+            parts.append(part)
+        part.append(record)
+        filling[record.kind] = (part, size + len(record.body))
+    return sorted(parts, key=lambda part: part[0].kind)
 
 
 def _sequence(group: Sequence[Record], request: Array) -> Array:

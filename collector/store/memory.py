@@ -35,6 +35,7 @@ def keep() -> None:
         (_TOP_PAD, 16 * _MIB),
     ):
         mallopt(parameter, value)
+    pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own would return it just the same
 
 
 @cache
@@ -48,7 +49,6 @@ def _trim() -> Callable[[int], int] | None:
 
 def give_back() -> None:
     """Return what is free to the system. It takes some milliseconds: for quiet moments."""
-    pa.default_memory_pool().release_unused()
     trim = _trim()
     if trim:
         trim(0)
