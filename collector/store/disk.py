@@ -157,6 +157,10 @@ class Disk:
                     if path.relative_to(self.root).as_posix() not in names:
                         path.unlink(missing_ok=True)
 
+    def size(self, folder: str) -> int:
+        """Return how many bytes the files in *folder* take."""
+        return sum(size_of(path) for path in (self.root / folder).iterdir())
+
     def sql(self, files: Iterable[File]) -> str:
         """Return the FROM clause that reads *files* as one."""
         names = ", ".join(f"'{_quoted(self.root / file.name)}'" for file in files)
@@ -165,6 +169,14 @@ class Disk:
     def _path(self, manifest: Manifest) -> Path:
         name = f"{manifest.applied:020d}-{manifest.made_us:020d}.json"
         return self.root / "snapshots" / name
+
+
+def size_of(path: Path) -> int:
+    """Return how many bytes a file takes: none, where it was removed meanwhile."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _noted(notes: Mapping[str, str] | None) -> str:

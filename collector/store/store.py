@@ -12,7 +12,7 @@ from collector.store import fold
 from collector.store.apply import Apply
 from collector.store.backlog import Backlog
 from collector.store.checkpoint import Checkpoints
-from collector.store.disk import Disk
+from collector.store.disk import Disk, size_of
 from collector.store.folder import DataFolderError, Folder
 from collector.store.history import History
 from collector.store.journal import Entry, Journal, JournalFullError
@@ -242,10 +242,9 @@ class Store:
 
     def sizes(self) -> Iterator[tuple[str, int]]:
         """Yield what takes room on disk, in bytes: journal, segments, snapshots."""
-        root = self._disk.root
-        yield "journal", (root / "journal.sqlite").stat().st_size
+        yield "journal", size_of(self._disk.root / "journal.sqlite")
         for name in ("segments", "snapshots"):
-            yield name, sum(path.stat().st_size for path in (root / name).iterdir())
+            yield name, self._disk.size(name)
 
     @property
     def damaged(self) -> int:
