@@ -18,7 +18,7 @@ from collector.store.history import History
 from collector.store.journal import Entry, Journal, JournalFullError
 from collector.store.memory import give_back
 from collector.store.recent import Recent
-from collector.store.recovery import recover
+from collector.store.recovery import Kept, Recovery
 from model.units import MINUTE_US, SECOND_US, us
 
 if TYPE_CHECKING:
@@ -40,6 +40,10 @@ T = TypeVar("T")
 _TELL_S: Final = 3.0
 """So often a long replay says how far it is."""
 
+
+_HEADROOM: Final = 64 << 20
+"""The engine may use so much more than what is hot may, or half as much again: for changes and
+readers. Without room for a change it would not survive it (see `memory`)."""
 
 _QUIET_US: Final = 5 * SECOND_US
 """So long after the last batch, memory that nobody uses is given back."""
@@ -66,7 +70,8 @@ class Store:
         except ValueError as error:
             self._folder.close()
             raise DataFolderError(str(error)) from None
-        self._db = fold.connect(limits.memory_bytes)
+        self._engine_bytes = limits.memory_bytes + max(_HEADROOM, limits.memory_bytes // 2)
+        self._db = fold.connect(self._engine_bytes)
         fold.create(self._db)
         self._recent = Recent()
         self.history = History(self._db, self._disk, self._recent)
@@ -90,7 +95,13 @@ class Store:
         self._quiet = (0, 0)  # batches until then, and when that was; 0 once memory was given back
         self._checkpointed_us = self._noted_us = self._scrubbed_us = self._latest_us
         covered = self._checkpoints.resume(
-            recover(self._disk, self._fold, self._journal.first_id, us(limits.settle_s))
+            Recovery(
+                self._disk,
+                self._db,
+                self._fold,
+                limit_bytes=self._engine_bytes,
+                settle_us=us(limits.settle_s),
+            ).recover(Kept(self._journal.first_id, self._journal.last_id))
         )
         self._journal.begin_after(covered)
         self._backlog = Backlog(
