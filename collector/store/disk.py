@@ -47,12 +47,17 @@ class File:
 
 @dataclass(slots=True)
 class Manifest:
-    """What a checkpoint is made of. `applied` is the last journal ID it covers."""
+    """What a checkpoint is made of.
+
+    `applied` is the last journal ID that it covers as a whole. Where it was made while a batch was
+    half applied, it holds those signals past `applied` whose `seq` is not past `within`.
+    """
 
     applied: int
     made_us: int
     hot: list[File] = field(default_factory=list)
     segments: list[File] = field(default_factory=list)
+    within: int = 0
 
 
 class Disk:
@@ -213,6 +218,6 @@ def _read_manifest(path: Path) -> Manifest | None:
         said = orjson.loads(body)
         hot = [File(**one) for one in said["hot"]]
         segments = [File(**one) for one in said["segments"]]
-        return Manifest(said["applied"], said["made_us"], hot, segments)
+        return Manifest(said["applied"], said["made_us"], hot, segments, said.get("within", 0))
     except (OSError, ValueError, KeyError, TypeError):
         return None

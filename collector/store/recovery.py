@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import parquet
 
+from collector.pipeline import ROW_BITS
 from collector.store import memory
 from collector.store.disk import KEEP, File, Manifest
 
@@ -203,39 +204,44 @@ class Recovery:
             return None
         files: dict[str, File] = {}
         merged: set[str] = set()
-        applied = made_us = 0
+        applied = made_us = within = 0
         for path, name in zip(paths, named, strict=True):
             try:
                 if name is None:
                     raise ValueError(path.name)  # none of ours
-                files[path.name], parts = self._found(path, name[1])
+                files[path.name], parts, last = self._found(path, name[1])
             except _UNREADABLE:
                 self._disk.set_aside(path)
                 continue
             merged |= parts
             applied, made_us = max(applied, int(name[2])), max(made_us, int(name[3]))
+            within = max(within, last)
         if not files:
             return None
         kept = [one for name, one in files.items() if name not in merged]
         _LOG.warning("no manifest could be read: %d segments taken over by their names", len(kept))
-        return Manifest(applied, made_us, segments=kept)
+        within = within if within >> ROW_BITS > applied else 0
+        return Manifest(applied, made_us, segments=kept, within=within)
 
-    def _found(self, path: Path, table: str) -> tuple[File, set[str]]:
-        """Return what a segment holds, read whole, and the names of those merged into it.
+    def _found(self, path: Path, table: str) -> tuple[File, set[str], int]:
+        """Return what a segment holds, read whole, the names of those merged into it, the last seq.
 
         Raises one of `_UNREADABLE` where it is damaged.
         """
-        rows, low, high = 0, [], []
+        rows, last, low, high = 0, 0, [], []
         for part in _parts(path):
             at = pc.min_max(part["arrived_us" if table == "signals" else "last_seen_us"]).as_py()
             rows += part.num_rows
+            if table == "signals":
+                last = max(last, pc.max(part["seq"]).as_py() or 0)
             low.append(at["min"] or 0)
             high.append(at["max"] or 0)
         notes = parquet.read_schema(path).metadata or {}
         crc, size = self._disk.measured(path)
         name = f"segments/{path.name}"
         file = File(name, table, rows, size, crc, min(low, default=0), max(high, default=0))
-        return file, {one for one in notes.get(b"merged", b"").decode().split(",") if one}
+        parts = {one for one in notes.get(b"merged", b"").decode().split(",") if one}
+        return file, parts, last
 
 
 def _parts(path: Path) -> Iterator[pa.Table]:
