@@ -1,11 +1,11 @@
-"""Both ways in for OTLP, served on loopback for clients in other threads; what is behind is given."""
+"""Both ways in for OTLP, served on loopback for clients in other threads."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def served(append: Callable[[Entry], Future[int]]) -> Iterator[tuple[Intake, dict[str, str]]]:
-    """Serve both; yield the intake and the addresses, `http` and `grpc`."""
+    """Serve both before *append*; yield the intake and the addresses, `http` and `grpc`."""
     intake = Intake(append, lambda: START_US, max_body_bytes=1 << 20, in_flight_max_bytes=1 << 22)
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
@@ -40,7 +40,7 @@ def served(append: Callable[[Entry], Future[int]]) -> Iterator[tuple[Intake, dic
         loop.close()
 
 
-async def _begin(intake: Intake, urls: dict[str, str]) -> tuple[web.AppRunner, object]:
+async def _begin(intake: Intake, urls: dict[str, str]) -> tuple[web.AppRunner, Any]:
     runner = web.AppRunner(OtlpHttp(intake, Connections(100)).app(), auto_decompress=False)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -52,7 +52,7 @@ async def _begin(intake: Intake, urls: dict[str, str]) -> tuple[web.AppRunner, o
     return runner, server
 
 
-async def _end(ends: tuple[web.AppRunner, object]) -> None:
+async def _end(ends: tuple[web.AppRunner, Any]) -> None:
     runner, server = ends
-    await server.stop(0)  # type: ignore[attr-defined]
+    await server.stop(0)
     await runner.cleanup()

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import duckdb
 import numpy as np
@@ -20,6 +19,7 @@ from tests.collector.stores import START_US, Turned, ask, crash, line, send, sto
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from concurrent.futures import Future
     from pathlib import Path
 
     from collector.pipeline import Record
@@ -197,7 +197,7 @@ def test_want_of_memory_while_columns_are_made_leaves_out_nothing(tmp_path: Path
             return True
         return False
 
-    pipeline.scarce = scarce  # type: ignore[method-assign]
+    pipeline.scarce = scarce
     one._apply._pipeline = pipeline
     with one._journal._lock:
         written = [submit(one, *story(task, START_US)) for task in "abcdef"]
