@@ -182,9 +182,12 @@ class Checkpoints:
         covered = (self.applied, self.within) == (applied, within)
         if self._manifests and covered and not again:
             return True
-        with memory.lifted(self._db, self._engine_bytes):  # it is what makes room
-            self._begin(applied, now_us, within)
-            return self.end(wait=True) is True
+        try:
+            with memory.lifted(self._db, self._engine_bytes):  # it is what makes room
+                self._begin(applied, now_us, within)
+                return self.end(wait=True) is True
+        except duckdb.Error as error:  # an engine that is beyond use
+            return self._failed(error)
 
     def close(self) -> None:
         """Wait for what is being written."""
@@ -193,7 +196,8 @@ class Checkpoints:
 
     def _failed(self, error: BaseException) -> bool:
         _LOG.warning(
-            "a checkpoint could not be written; the journal keeps everything meanwhile: %s", error
+            "a checkpoint could not be written; the journal keeps everything meanwhile: %s",
+            str(error).partition("\n")[0],
         )
         self.errors += 1
         self._disk.sweep(self._manifests)

@@ -52,6 +52,8 @@ def is_short(error: BaseException | None) -> bool:
     while error is not None:
         if isinstance(error, MemoryError | duckdb.OutOfMemoryException):
             return True
+        if isinstance(error, duckdb.FatalException):  # it only tells what the engine died of
+            return False
         if isinstance(error, duckdb.Error) and any(one in str(error).lower() for one in _SIGNS):
             return True
         error = error.__cause__ or error.__context__

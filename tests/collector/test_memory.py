@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import duckdb
@@ -16,6 +17,7 @@ from collector.store import apply
 from collector.store import store as stores_module
 from collector.store.journal import Entry
 from tests.collector.stores import START_US, Turned, ask, crash, line, send, store
+from tests.e2e._sidecar import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -233,3 +235,33 @@ def test_all_that_comes_is_kept_in_a_tiny_memory(
     settled = sum(one.rows for one in two.history.segments if one.table == "attempts")
     assert hot + settled == tasks
     two.close()
+
+
+def test_an_engine_beyond_use_costs_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What comes is taken in and waits; it is said what to do, and the next start has it all."""
+    one = store(tmp_path)
+    send(one, *story("a", START_US))
+    one._apply.do(lambda: broken(one))
+    number = submit(one, *story("b", START_US)).result(10)
+    said = "the engine cannot go on: restart the sidecar"
+    eventually(True, lambda: said in caplog.text)
+    assert not one.wait_applied(number, 0)
+    one.close()
+    two = store(tmp_path)
+    assert [task for _, task in every_signal(two)] == ["a", "a", "b", "b"]
+    assert ask(two, "SELECT count(*), count(DISTINCT seq) FROM marks") == [(4, 4)]
+    two.close()
+
+
+def broken(of: Store) -> None:
+    """Let the engine run out of memory where it does not survive that."""
+    of._db.execute("SET memory_limit = '64MB'")
+    of._db.execute("CREATE TABLE filler (i BIGINT, a VARCHAR, u UUID)")
+    more = "INSERT INTO filler SELECT i, 'task-' || uuid(), uuid() FROM range(50000) r(i)"
+    with suppress(duckdb.Error):
+        for _ in range(100):
+            of._db.execute(more)
+    with pytest.raises(duckdb.FatalException):
+        of._db.execute("CHECKPOINT")
