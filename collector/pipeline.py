@@ -143,16 +143,16 @@ the next step reads it."""
 
 def _parts(records: Sequence[Record]) -> list[list[Record]]:
     """Split *records* by their kind, in order within each, and into what is decoded at once."""
-    parts: list[list[Record]] = []
-    filling: dict[str, tuple[list[Record], int]] = {}
+    kinds: dict[str, list[list[Record]]] = {}
+    sizes: dict[str, int] = {}
     for record in records:
-        part, size = filling.get(record.kind, ([], _PART_BYTES))
-        if size >= _PART_BYTES:
-            part, size = [], 0
-            parts.append(part)
-        part.append(record)
-        filling[record.kind] = (part, size + len(record.body))
-    return sorted(parts, key=lambda part: part[0].kind)
+        parts = kinds.setdefault(record.kind, [])
+        if not parts or sizes[record.kind] >= _PART_BYTES:
+            parts.append([])
+            sizes[record.kind] = 0
+        parts[-1].append(record)
+        sizes[record.kind] += len(record.body)
+    return [part for parts in kinds.values() for part in parts]
 
 
 def _sequence(group: Sequence[Record], request: Array) -> Array:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from copy import copy
 from typing import TYPE_CHECKING, Final
 
-from collector.store import memory
+from collector.store import allocator
 from collector.store.folder import DataFolderError
 from detectors._kit import BrokenDetectorError
 from zombiewatch.service import Service
@@ -72,7 +72,7 @@ def run_service(path: Path | None, overrides: Mapping[str, object], *, leash: bo
     else:
         handler.setFormatter(_Lines("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(level=config.log.level.upper(), handlers=[handler])
-    memory.keep()
+    allocator.keep()
     try:
         service = Service(config, settings.rules)
     except (DataFolderError, TlsError) as error:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from collector.receivers.follow import Chunk, FileStatus, Follower, Position
@@ -22,6 +23,9 @@ _PAUSE_S: Final = 5.0
 """Rest after an error that nobody foresaw: it is said, but not four times a second."""
 
 _JOIN: Final = "|"
+
+_HEX: Final = "hex:"
+"""Begins a position's path whose bytes are no UTF-8; all others are absolute."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +116,9 @@ class Files:
         caught_up = None if None in ends else min(end for end in ends if end is not None)
         self._marks.append((self._last_id, caught_up))
         self._statuses = [
-            status for _, follower in self._followers for status in follower.statuses()
+            replace(status, path=_shown(status.path))
+            for _, follower in self._followers
+            for status in follower.statuses()
         ]
         return read > 0
 
@@ -123,30 +129,45 @@ class Files:
         the file was read.
         """
         meta = {
-            "source": chunk.path,
+            "source": _shown(chunk.path),
             "service": one.service,
             "side": one.side,
             "offset": chunk.start,
             "expect_s": one.expect_s,
             "cut": chunk.cut,
         }
-        position = (f"{one.pattern}{_JOIN}{chunk.file}", chunk.mark, chunk.end, chunk.path)
+        position = (f"{one.pattern}{_JOIN}{chunk.file}", chunk.mark, chunk.end, _kept(chunk.path))
         while True:
             entry = Entry("lines", self._clock(), chunk.data, meta, position)
             try:
                 self._last_id = self._append(entry).result()
             except Exception as error:
-                _LOG.warning("waiting with %s: %s", chunk.path, error)
+                _LOG.warning("waiting with %s: %s", _shown(chunk.path), error)
                 if self._stop.wait(1.0):
                     raise
             else:
                 return
 
 
+def _shown(path: str) -> str:
+    """Return *path* as people and programs can be told of it: a name may be any bytes."""
+    return os.fsencode(path).decode(errors="backslashreplace")
+
+
+def _kept(path: str) -> str:
+    """Return *path* as the journal can keep it."""
+    return path if _shown(path) == path else _HEX + os.fsencode(path).hex()
+
+
+def _path(kept: str) -> str:
+    """Return the path that `_kept` was given."""
+    return os.fsdecode(bytes.fromhex(kept[len(_HEX) :])) if kept.startswith(_HEX) else kept
+
+
 def _own(one: Followed, positions: Iterable[tuple[str, str, int, str]]) -> list[Position]:
     prefix = one.pattern + _JOIN
     return [
-        Position(file.removeprefix(prefix), mark, offset, path)
+        Position(file.removeprefix(prefix), mark, offset, _path(path))
         for file, mark, offset, path in positions
         if file.startswith(prefix)
     ]

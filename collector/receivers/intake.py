@@ -124,6 +124,8 @@ class Intake:
             ) from None
         except (BusyError, JournalFullError) as error:
             raise come_again(str(error)) from None
+        except MemoryError:  # Arrow's too: in a moment there may be room
+            raise come_again("there is too little memory to decode it now") from None
         except Exception as error:
             _LOG.exception("an export request could not be taken")
             raise RefusalError(

@@ -2,7 +2,11 @@
 
 The two work on neighbouring batches at the same time; the order stays that of the journal.
 What else has to happen where the relations are written (checkpoints) happens between two
-batches, in the thread that folds: nobody else changes them.
+folds, in the thread that folds: nobody else changes them.
+
+A batch is folded whole, or in parts, in the order of `seq`: all up to `within` is in, and nothing
+past it. So a checkpoint between two parts claims just what it holds. What is acknowledged is never
+left out for want of memory: it waits, in smaller and smaller parts, until there is enough.
 """
 
 from __future__ import annotations
@@ -13,14 +17,15 @@ import sqlite3
 import threading
 import time
 from concurrent.futures import Future
-from itertools import pairwise
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from collector.pipeline import ROW_BITS
+from collector.store import memory
+from collector.store.backlog import ROWS
 from collector.store.stats import Stats
 from model.signals import SCHEMA
 
@@ -42,12 +47,19 @@ _IDLE_S: Final = 1.0
 _GATHER_S: Final = 0.02
 """What comes together is applied together, even after a long silence."""
 
+_BYTES: Final = 64 << 20
+"""What is folded at once holds at most so much, and at most `ROWS`."""
+
+_PAUSE_S, _LONGEST_S = 0.1, 30.0
+"""Rest before what memory is too short for is tried again: the first, and the longest."""
+
 
 class Apply:
     """Runs from `start` to `stop`; *between* is done between batches, and when idle each second.
 
     A batch that is not full is begun *every_s* at most: a fold of one record costs as much as one
-    of thousands. *relieve* is called when memory is short: it should leave less in it.
+    of thousands. *short* tells whether what is in memory leaves too little room for a change;
+    *relieve* is called then, or when there was not enough: it should leave less in it.
     """
 
     def __init__(
@@ -59,14 +71,19 @@ class Apply:
         *,
         every_s: float,
         between: Work,
+        short: Callable[[], bool],
         relieve: Work,
+        within: int = 0,
     ) -> None:
         self._backlog = backlog
         self._pipeline = pipeline
         self._fold = fold
         self._recent = recent
         self._between = between
+        self._short = short
         self._relieve = relieve
+        self._stopping = threading.Event()
+        self._given_up = threading.Event()
         self._ready: queue.Queue[tuple[pa.Table, dict[str, int]] | Work | None] = queue.Queue(1)
         self._every_s = every_s
         self._threads = [
@@ -74,6 +91,15 @@ class Apply:
             for name, work in (("columns", self._columns), ("fold", self._folding))
         ]
         self.stats = Stats()
+        self._within = within
+
+    @property
+    def within(self) -> int:
+        """The `seq` up to which signals past `Backlog.applied` are in; 0 where none are.
+
+        For the thread that folds.
+        """
+        return self._within if self._within >> ROW_BITS > self._backlog.applied else 0
 
     def start(self) -> None:
         """Begin."""
@@ -81,7 +107,11 @@ class Apply:
             thread.start()
 
     def stop(self) -> None:
-        """Apply all that is in the backlog, and end."""
+        """Apply all that is in the backlog, and end.
+
+        What memory is too short for is left to the journal, and to the next start.
+        """
+        self._stopping.set()
         self._backlog.stop()
         for thread in self._threads:
             thread.join()
@@ -105,41 +135,56 @@ class Apply:
 
     def _columns(self) -> None:
         next_at = 0.0
-        while True:
+        while not self._given_up.is_set():
             try:
                 batch = self._backlog.take(self._rest_s(next_at))
-            except sqlite3.Error:  # the journal cannot be read now: it stays where it is
+            except (sqlite3.Error, MemoryError):  # it stays where it is
                 _LOG.exception("the journal cannot be read; it is tried again")
                 time.sleep(_IDLE_S)
                 continue
             if batch is None:
                 break
             next_at = time.monotonic() + self._every_s
-            signals, counts = self._signals(batch)
-            self._backlog.learn(batch, signals.num_rows)
-            self._ready.put((signals, counts))
-            del batch, signals  # not to be kept while the next one is waited for
+            made = self._signals(batch)
+            if made is None:
+                break
+            self._backlog.learn(batch, made[0].num_rows)
+            self._ready.put(made)
+            del batch, made  # not to be kept while the next one is waited for
         self._ready.put(None)
 
     @staticmethod
     def _rest_s(next_at: float) -> float:
         return max(_GATHER_S, next_at - time.monotonic())
 
-    def _signals(self, records: Sequence[Record]) -> tuple[pa.Table, dict[str, int]]:
-        """Return the signals of *records*; one that cannot be read is left out alone, counted."""
-        try:
-            return self._pipeline.signals(records)
-        except Exception:  # noqa: BLE001 - whatever it holds, the next ones are read
-            if len(records) == 1:
-                _LOG.exception("journal record %d (%s) left out", records[0].id, records[0].kind)
-                self.stats.apply_errors += 1
-                return SCHEMA.empty_table(), {}
-        parts = [self._signals([record]) for record in records]
+    def _signals(self, records: Sequence[Record]) -> tuple[pa.Table, dict[str, int]] | None:
+        """Return the signals of *records*; one that cannot be read is left out alone, counted.
+
+        None where we were stopped while memory was too short for it.
+        """
+        parts: list[pa.Table] = []
         counts: dict[str, int] = {}
-        for _, some in parts:
-            for name, number in some.items():
+        todo, pause_s = [records], _PAUSE_S
+        while todo:
+            some = todo.pop()
+            try:
+                signals, said = self._pipeline.signals(some)
+            except Exception as error:  # noqa: BLE001 - whatever it holds, the next ones are read
+                if len(some) > 1:
+                    todo += [some[len(some) // 2 :], some[: len(some) // 2]]
+                elif memory.is_short(error):
+                    todo.append(some)
+                    if not self._rest(pause_s, error):
+                        return None
+                    pause_s = min(2 * pause_s, _LONGEST_S)
+                else:
+                    self._left_out(some[0].id, some[0].kind)
+                continue
+            pause_s = _PAUSE_S
+            parts.append(signals)
+            for name, number in said.items():
                 counts[name] = counts.get(name, 0) + number
-        return pa.concat_tables([signals for signals, _ in parts]), counts
+        return pa.concat_tables(parts) if parts else SCHEMA.empty_table(), counts
 
     # -- fold -------------------------------------------------------------------------------
 
@@ -153,60 +198,130 @@ class Apply:
                 return
             if callable(item):
                 item()
-            else:
+            elif not self._given_up.is_set():
                 self._applied(*item)
-                del item  # not to be kept while the next one is waited for
-            try:
-                self._between()
-            except Exception:  # noqa: BLE001 - the thread must live: without it nothing is applied
-                _LOG.exception("housekeeping failed; it is tried again")
+            del item  # not to be kept while the next one is waited for
+            self._housekeep()
+
+    def _housekeep(self) -> None:
+        try:
+            self._between()
+        except Exception:  # noqa: BLE001 - the thread must live: without it nothing is applied
+            _LOG.exception("housekeeping failed; it is tried again")
 
     def _applied(self, signals: pa.Table, counts: dict[str, int]) -> None:
+        if not self._apply(signals):
+            self._given_up.set()
+            return
+        self._backlog.done()
         try:
-            self._apply(signals)
             self.stats.count(signals, counts)
         except Exception:  # noqa: BLE001 - likewise
-            _LOG.exception("a batch could not be applied as a whole")
-            self.stats.apply_errors += 1
-        finally:
-            self._backlog.done()
+            _LOG.exception("a batch could not be counted")
 
-    def _apply(self, signals: pa.Table) -> None:
-        """Fold *signals*; a record that cannot be folded is left out alone, and counted."""
-        if not signals.num_rows:
-            return
-        try:
-            self._fold.apply(signals)
-        except Exception as error:  # noqa: BLE001 - whatever it holds, the next ones are applied
-            short = isinstance(error, duckdb.OutOfMemoryException)
-            if short:
-                self._relieve()
-            records = _by_record(signals)
-            if len(records) > 1:
-                for one in records:
-                    self._apply(one)
-            elif not (short and self._once_more(signals)):
-                number = signals["seq"][0].as_py() >> ROW_BITS
-                _LOG.exception("journal record %d left out", number)
-                self.stats.apply_errors += 1
-        else:
-            self._recent.add(signals)
+    def _apply(self, signals: pa.Table) -> bool:
+        """Fold *signals*; a record that cannot be folded is left out alone, and counted.
 
-    def _once_more(self, signals: pa.Table) -> bool:
-        try:
-            self._fold.apply(signals)
-        except duckdb.Error:
-            return False
-        self._recent.add(signals)
+        False where we were stopped while memory was too short for it.
+        """
+        todo, pause_s = [signals], _PAUSE_S
+        while todo:
+            part = todo.pop()
+            try:
+                smaller = self._folded(part)
+            except Exception as error:  # noqa: BLE001 - whatever it holds, the next ones are applied
+                short = memory.is_short(error)
+                if short or memory.is_broken(error):
+                    todo.append(part)
+                    if not self._rest(pause_s, error):
+                        return False
+                    pause_s = min(2 * pause_s, _LONGEST_S)
+                    self._make_room()
+                    if short and part.num_rows > 1 and not self._short():
+                        todo[-1:] = _halves(part)
+                    continue
+                smaller = _by_record(part)
+                if not smaller:
+                    self._left_out(part["seq"][0].as_py() >> ROW_BITS, part["kind"][0].as_py())
+                    continue
+            pause_s = _PAUSE_S
+            todo += smaller
         return True
+
+    def _folded(self, part: pa.Table) -> list[pa.Table]:
+        """Fold *part*; or return smaller ones to be folded instead, the first one last."""
+        if self.within:  # some of it may be in already
+            part = part.filter(pc.greater(part["seq"], self.within))
+        if not part.num_rows:
+            return []
+        if part.num_rows > 1 and (part.num_rows > ROWS or part.nbytes > _BYTES):
+            return _halves(part)
+        if self._short():
+            self._make_room()
+            if self._short():
+                raise MemoryError("what is hot takes all that it may")
+        self._fold.apply(part)
+        self._recent.add(part)
+        self._within = pc.max(part["seq"]).as_py()
+        return []
+
+    # -- what goes wrong --------------------------------------------------------------------
+
+    def _left_out(self, record: int, kind: str) -> None:
+        _LOG.exception("journal record %d (%s) left out", record, kind)
+        self.stats.apply_errors += 1
+
+    def _rest(self, pause_s: float, error: Exception) -> bool:
+        """Wait a moment, since memory is short; False where we are to stop."""
+        if memory.is_short(error):
+            self.stats.memory_waits += 1
+            say = _LOG.warning if pause_s == _PAUSE_S else _LOG.debug
+            say("memory is short: what came in is in the journal, and waits (%s)", _first(error))
+        else:
+            _LOG.error(
+                "the engine cannot go on: restart the sidecar; the journal has all that came in"
+                " (%s)",
+                _first(error),
+            )
+        return not self._stopping.wait(pause_s)
+
+    def _make_room(self) -> None:
+        try:
+            self._relieve()
+        except Exception:  # noqa: BLE001 - likewise
+            _LOG.exception("no room could be made; it is tried again")
+        self._housekeep()
 
 
 def _nothing() -> None:
     """Do what there is to do when nothing came."""
 
 
+def _first(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
+
+
+def _sorted(signals: pa.Table) -> tuple[pa.Table, Any]:
+    """Return *signals* in the order of `seq`, and those as an array."""
+    numbers = signals["seq"].to_numpy()
+    if (np.diff(numbers) < 0).any():
+        signals = signals.take(pa.array(np.argsort(numbers, kind="stable")))
+        numbers = np.sort(numbers)
+    return signals, numbers
+
+
+def _halves(signals: pa.Table) -> list[pa.Table]:
+    """Return *signals* as two, the later half first."""
+    signals, _ = _sorted(signals)
+    middle = signals.num_rows // 2
+    return [signals.slice(middle), signals.slice(0, middle)]
+
+
 def _by_record(signals: pa.Table) -> list[pa.Table]:
-    """Return *signals* cut where one journal record ends and the next begins."""
-    records = signals["seq"].to_numpy() >> ROW_BITS
-    cuts = [0, *(np.nonzero(np.diff(records))[0] + 1).tolist(), len(records)]
-    return [signals.slice(low, high - low) for low, high in pairwise(cuts)]
+    """Return *signals* as two, the later one first, cut between journal records; none if of one."""
+    signals, numbers = _sorted(signals)
+    cuts = np.nonzero(np.diff(numbers >> ROW_BITS))[0] + 1
+    if not len(cuts):
+        return []
+    middle = int(cuts[len(cuts) // 2])
+    return [signals.slice(middle), signals.slice(0, middle)]

@@ -57,7 +57,8 @@ class Backlog:
         """Note *records*, which are the next in the journal; keep them where there is room."""
         with self._changed:
             for record in records:
-                if not self._behind and self._size < self._most:
+                next_one = record.id == self._newest + 1  # or one before it was not handed on
+                if next_one and not self._behind and self._size < self._most:
                     self._held.append(record)
                     self._size += len(record.body)
                 self._newest = record.id

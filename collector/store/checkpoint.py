@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import duckdb
 
+from collector.store import memory
 from collector.store.disk import KEEP, Disk, File, Manifest
 from collector.store.fold import rows_table
 from model.relations import RELATIONS
@@ -67,7 +68,8 @@ class _Job:
 class Checkpoints:
     """Writes the files of *disk*; used by the thread that folds, but for `_write`.
 
-    *trim* drops journal records up to an ID, which two good snapshots cover.
+    *engine_bytes* is what the engine may use. *trim* drops journal records up to an ID, which two
+    good snapshots cover.
     """
 
     def __init__(
@@ -79,9 +81,11 @@ class Checkpoints:
         history: History,
         disk: Disk,
         limits: Limits,
+        engine_bytes: int,
         trim: Callable[[int], None],
     ) -> None:
         self._db = db
+        self._engine_bytes = engine_bytes
         self._recent = recent
         self._fold = fold
         self._history = history
@@ -111,20 +115,32 @@ class Checkpoints:
         return self._manifests[0].applied if self._manifests else 0
 
     @property
+    def within(self) -> int:
+        """The `seq` up to which the newest checkpoint holds signals past `applied` (or 0)."""
+        return self._manifests[0].within if self._manifests else 0
+
+    @property
     def trimmable(self) -> int:
         """The last journal ID that the older of two good snapshots covers; 0 without two."""
         return self._manifests[-1].applied if len(self._manifests) == KEEP else 0
 
     # -- begin, write, end ------------------------------------------------------------------
 
-    def begin(self, applied: int, now_us: int) -> bool:
-        """Begin one that covers the journal up to *applied*, unless one is on its way."""
+    def begin(self, applied: int, now_us: int, *, within: int = 0) -> bool:
+        """Begin one that covers the journal up to *applied*, unless one is on its way.
+
+        Of what is past *applied*, it holds the signals up to the `seq` *within*.
+        """
         if self._job:
             return False
-        self._job = self._begun(applied, now_us)
+        with memory.lifted(self._db, self._engine_bytes):
+            self._begin(applied, now_us, within)
+        return True
+
+    def _begin(self, applied: int, now_us: int, within: int) -> None:
+        self._job = self._begun(applied, now_us, within)
         if self._job:
             self._job.written = self._writer.submit(self._write, self._job)
-        return True
 
     def end(self, *, wait: bool = False) -> bool | None:
         """End the one that was begun, if it has been written: True, or False where that failed.
@@ -143,8 +159,8 @@ class Checkpoints:
             return self._failed(error)
         for relation in SETTLING:
             self._db.execute(f"DELETE FROM settled_{relation.name}")
-        with suppress(duckdb.Error):  # gives back the room of deleted rows; a busy engine says no
-            self._db.execute("CHECKPOINT")
+        with suppress(duckdb.Error):  # a busy engine says no
+            memory.pack(self._db, self._engine_bytes)
         self.made += 1
         self._manifests = [job.manifest, *self._manifests][:KEEP]
         with self._history.lock:
@@ -155,18 +171,23 @@ class Checkpoints:
             trimmed.result()
         return True
 
-    def make(self, applied: int, now_us: int, *, again: bool = False) -> bool:
-        """Begin one and end it; *again*, even if there is one that covers so much.
+    def make(self, applied: int, now_us: int, *, within: int = 0, again: bool = False) -> bool:
+        """Begin one (see `begin`) and end it; *again*, even if there is one that covers so much.
 
         Two that cover all let the journal be emptied, when there is room for nothing else. False
         where it could not be written (a full disk, say): all stays in memory and journal, to be
         tried again.
         """
         self.end(wait=True)
-        if self._manifests and self.applied == applied and not again:
+        covered = (self.applied, self.within) == (applied, within)
+        if self._manifests and covered and not again:
             return True
-        self.begin(applied, now_us)
-        return self.end(wait=True) is True
+        try:
+            with memory.lifted(self._db, self._engine_bytes):  # it is what makes room
+                self._begin(applied, now_us, within)
+                return self.end(wait=True) is True
+        except duckdb.Error as error:  # an engine that is beyond use
+            return self._failed(error)
 
     def close(self) -> None:
         """Wait for what is being written."""
@@ -175,7 +196,8 @@ class Checkpoints:
 
     def _failed(self, error: BaseException) -> bool:
         _LOG.warning(
-            "a checkpoint could not be written; the journal keeps everything meanwhile: %s", error
+            "a checkpoint could not be written; the journal keeps everything meanwhile: %s",
+            str(error).partition("\n")[0],
         )
         self.errors += 1
         self._disk.sweep(self._manifests)
@@ -183,7 +205,7 @@ class Checkpoints:
 
     # -- what is in it ----------------------------------------------------------------------
 
-    def _begun(self, applied: int, now_us: int) -> _Job | None:
+    def _begun(self, applied: int, now_us: int, within: int) -> _Job | None:
         """Take out what has settled, and hold on to the relations as they are now."""
         db = self._db
         db.execute("BEGIN")
@@ -198,13 +220,19 @@ class Checkpoints:
             self._fold.compact_rates(now_us, DAY_US)
             db.execute("COMMIT")
         except duckdb.Error as error:
-            db.execute("ROLLBACK")
+            with suppress(duckdb.Error):  # a commit that failed has ended it
+                db.execute("ROLLBACK")
             self._failed(error)
             return None
         cursor = db.cursor()
         cursor.execute("BEGIN")
         cursor.execute("SELECT count(*) FROM gaps").fetchall()  # from now on it sees this moment
-        manifest = Manifest(applied, now_us, segments=self._retained(now_us))
+        made_us = now_us
+        if (
+            self.applied == applied and self._manifests
+        ):  # a name of its own, whatever the clock says
+            made_us = max(now_us, self._manifests[0].made_us + 1)
+        manifest = Manifest(applied, made_us, segments=self._retained(now_us), within=within)
         return _Job(manifest, cursor, self._recent.table(), self._recent.tables, Future())
 
     def _write(self, job: _Job) -> None:
@@ -234,8 +262,8 @@ class Checkpoints:
 
     def _share(self) -> float:
         """Return the share of what is hot that may stay, so that memory does not run short."""
-        rows = self._db.execute("SELECT sum(memory_usage_bytes) FROM duckdb_memory()").fetchall()
-        return min(1.0, _FULL * self._limits.memory_bytes / max(1, int(rows[0][0])))
+        used = max(1, memory.used_bytes(self._db))
+        return min(1.0, _FULL * self._limits.memory_bytes / used)
 
     def _over(self, table: str, at: str, share: float) -> int:
         """Return the time up to which rows of *table* are one too many; 0 where none are."""

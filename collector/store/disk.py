@@ -47,12 +47,17 @@ class File:
 
 @dataclass(slots=True)
 class Manifest:
-    """What a checkpoint is made of. `applied` is the last journal ID it covers."""
+    """What a checkpoint is made of.
+
+    `applied` is the last journal ID that it covers as a whole. Where it was made while a batch was
+    half applied, it holds those signals past `applied` whose `seq` is not past `within`.
+    """
 
     applied: int
     made_us: int
     hot: list[File] = field(default_factory=list)
     segments: list[File] = field(default_factory=list)
+    within: int = 0
 
 
 class Disk:
@@ -157,6 +162,10 @@ class Disk:
                     if path.relative_to(self.root).as_posix() not in names:
                         path.unlink(missing_ok=True)
 
+    def size(self, folder: str) -> int:
+        """Return how many bytes the files in *folder* take."""
+        return sum(size_of(path) for path in (self.root / folder).iterdir())
+
     def sql(self, files: Iterable[File]) -> str:
         """Return the FROM clause that reads *files* as one."""
         names = ", ".join(f"'{_quoted(self.root / file.name)}'" for file in files)
@@ -165,6 +174,14 @@ class Disk:
     def _path(self, manifest: Manifest) -> Path:
         name = f"{manifest.applied:020d}-{manifest.made_us:020d}.json"
         return self.root / "snapshots" / name
+
+
+def size_of(path: Path) -> int:
+    """Return how many bytes a file takes: none, where it was removed meanwhile."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _noted(notes: Mapping[str, str] | None) -> str:
@@ -201,6 +218,6 @@ def _read_manifest(path: Path) -> Manifest | None:
         said = orjson.loads(body)
         hot = [File(**one) for one in said["hot"]]
         segments = [File(**one) for one in said["segments"]]
-        return Manifest(said["applied"], said["made_us"], hot, segments)
+        return Manifest(said["applied"], said["made_us"], hot, segments, said.get("within", 0))
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import duckdb
 
+from collector.store import memory
 from model.signals import COLUMNS
 
 if TYPE_CHECKING:
@@ -87,8 +88,8 @@ class History:
         with self.lock:
             try:
                 return look()
-            except duckdb.Error:
-                if not self.drop_damaged():
+            except duckdb.Error as error:
+                if memory.is_short(error) or not self.drop_damaged():
                     raise
                 return look()
 

@@ -1,54 +1,73 @@
-"""What the C library does with memory: keep it in a rush, give it back in quiet moments.
+"""The engine's memory: how much it uses, what says that there is too little, and packing it.
 
-By itself glibc maps each large block anew and returns it when it is freed, so that the kernel has
-to clear its pages again for the next batch. That took a fifth of all CPU time under full load.
+An engine that runs out of memory in the middle of a change does not survive it (DuckDB 2.0: a
+commit that failed leaves columns of different lengths, a DELETE rows that nobody can delete). So
+it is kept well below its limit: what is hot may take a part of it, the rest is for changes.
 """
 
 from __future__ import annotations
 
-import ctypes
-from functools import cache
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
-import pyarrow as pa
+import duckdb
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
+
+_SIGNS: Final = ("out of memory", "could not allocate", "failed to allocate")
 
 
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -2, -3, -8
-"""Parameters of `mallopt`, as numbered in glibc's malloc.h."""
+def used_bytes(db: duckdb.DuckDBPyConnection) -> int:
+    """Return how many bytes the engine of *db* uses."""
+    rows = db.execute("SELECT sum(memory_usage_bytes) FROM duckdb_memory()").fetchall()
+    return int(rows[0][0] or 0)
 
-_MIB: Final = 1 << 20
+
+def is_short(error: BaseException | None) -> bool:
+    """Tell whether *error*, or one that it came of, says that there was too little memory.
+
+    The engine says so by many classes: of a commit, that it is a matter of the transaction.
+    """
+    while error is not None:
+        if isinstance(error, MemoryError | duckdb.OutOfMemoryException):
+            return True
+        if isinstance(error, duckdb.FatalException):  # it only tells what the engine died of
+            return False
+        if isinstance(error, duckdb.Error) and any(one in str(error).lower() for one in _SIGNS):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
-def keep() -> None:
-    """Let freed blocks wait for the next batch, until `give_back`. Once, before threads start."""
+def is_broken(error: BaseException | None) -> bool:
+    """Tell whether *error* is of the engine's own state, whatever it was that it was given."""
+    kinds = (duckdb.FatalException, duckdb.TransactionException, duckdb.InternalException)
+    while error is not None:
+        if isinstance(error, kinds):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
+@contextmanager
+def lifted(db: duckdb.DuckDBPyConnection, limit_bytes: int) -> Iterator[None]:
+    """Let the engine use what it needs, for what makes room or cannot be left half done.
+
+    After that it has its limit of *limit_bytes* again.
+    """
+    db.execute("SET memory_limit = '1TB'")
     try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError):  # another C library
-        return
-    for parameter, value in (
-        (_ARENA_MAX, 2),  # for two cores: each more keeps what the others could use
-        (_MMAP_THRESHOLD, 32 * _MIB),  # the most that glibc takes
-        (_TRIM_THRESHOLD, 1024 * _MIB),
-        (_TOP_PAD, 16 * _MIB),
-    ):
-        mallopt(parameter, value)
-    pa.set_memory_pool(pa.system_memory_pool())  # Arrow's own would return it just the same
+        yield
+    finally:
+        with suppress(duckdb.Error):  # it uses more than that: it is set the next time
+            db.execute(f"SET memory_limit = '{limit_bytes}B'")
 
 
-@cache
-def _trim() -> Callable[[int], int] | None:
-    """Return glibc's `malloc_trim`; None where there is another libc."""
-    try:
-        return ctypes.CDLL(None).malloc_trim
-    except (AttributeError, OSError):
-        return None
+def pack(db: duckdb.DuckDBPyConnection, limit_bytes: int) -> None:
+    """Pack all tables, and give back the room of deleted rows.
 
-
-def give_back() -> None:
-    """Return what is free to the system. It takes some milliseconds: for quiet moments."""
-    trim = _trim()
-    if trim:
-        trim(0)
+    Raises duckdb.Error where that cannot be done now; want of memory is no reason.
+    """
+    with lifted(db, limit_bytes):
+        db.execute("CHECKPOINT")

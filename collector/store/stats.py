@@ -25,6 +25,7 @@ class Stats:
     signals: int = 0
     batches: int = 0
     apply_errors: int = 0
+    memory_waits: int = 0
     replay_s: float = 0.0
     counts: dict[str, int] = field(default_factory=dict)
     by_way: dict[tuple[str, str], int] = field(default_factory=dict)

@@ -8,17 +8,17 @@ import sqlite3
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from collector.ingest import Ingest
-from collector.store import fold
+from collector.pipeline import ROW_BITS
+from collector.store import allocator, fold, memory
 from collector.store.apply import Apply
 from collector.store.backlog import Backlog
 from collector.store.checkpoint import Checkpoints
-from collector.store.disk import Disk
+from collector.store.disk import Disk, size_of
 from collector.store.folder import DataFolderError, Folder
 from collector.store.history import History
 from collector.store.journal import Entry, Journal, JournalFullError
-from collector.store.memory import give_back
 from collector.store.recent import Recent
-from collector.store.recovery import recover
+from collector.store.recovery import Kept, Recovery
 from model.units import MINUTE_US, SECOND_US, us
 
 if TYPE_CHECKING:
@@ -40,6 +40,10 @@ T = TypeVar("T")
 _TELL_S: Final = 3.0
 """So often a long replay says how far it is."""
 
+
+_HEADROOM: Final = 64 << 20
+"""The engine may use so much more than what is hot may, or half as much again: for changes and
+readers. Without room for a change it would not survive it (see `memory`)."""
 
 _QUIET_US: Final = 5 * SECOND_US
 """So long after the last batch, memory that nobody uses is given back."""
@@ -66,7 +70,8 @@ class Store:
         except ValueError as error:
             self._folder.close()
             raise DataFolderError(str(error)) from None
-        self._db = fold.connect(limits.memory_bytes)
+        self._engine_bytes = limits.memory_bytes + max(_HEADROOM, limits.memory_bytes // 2)
+        self._db = fold.connect(self._engine_bytes)
         fold.create(self._db)
         self._recent = Recent()
         self.history = History(self._db, self._disk, self._recent)
@@ -83,6 +88,7 @@ class Store:
             history=self.history,
             disk=self._disk,
             limits=limits,
+            engine_bytes=self._engine_bytes,
             trim=self._trim,
         )
         self._refused = 0
@@ -90,8 +96,17 @@ class Store:
         self._quiet = (0, 0)  # batches until then, and when that was; 0 once memory was given back
         self._checkpointed_us = self._noted_us = self._scrubbed_us = self._latest_us
         covered = self._checkpoints.resume(
-            recover(self._disk, self._fold, self._journal.first_id, us(limits.settle_s))
+            Recovery(
+                self._disk,
+                self._db,
+                self._fold,
+                limit_bytes=self._engine_bytes,
+                settle_us=us(limits.settle_s),
+            ).recover(Kept(self._journal.first_id, self._journal.last_id))
         )
+        within = self._checkpoints.within
+        if within >> ROW_BITS > self._journal.last_id:  # the rest of that record is lost
+            covered, within = within >> ROW_BITS, 0
         self._journal.begin_after(covered)
         self._backlog = Backlog(
             self._journal.read,
@@ -106,7 +121,9 @@ class Store:
             self._recent,
             every_s=limits.apply_s,
             between=self._housekeeping,
+            short=self._short,
             relieve=self._relieve,
+            within=within,
         )
         self._ingest = Ingest(self._journal, self._backlog.add)
         self._replay()
@@ -172,7 +189,7 @@ class Store:
             self._quiet = (self.stats.batches, now)
         elif 0 < self._quiet[1] <= now - _QUIET_US:
             self._quiet = (self.stats.batches, 0)
-            give_back()
+            allocator.give_back()
         if self._journal.broken and self.applied == self._journal.last_id:
             self._renew_journal()
         waiting = self._recent.rows
@@ -188,7 +205,7 @@ class Store:
             return
         old = waiting and age_us >= us(self._limits.checkpoint_s)
         many = waiting >= self._limits.segment_rows // 4 and age_us >= SECOND_US
-        if (old or many) and self._checkpoints.begin(self.applied, now):
+        if (old or many) and self._checkpoints.begin(self.applied, now, within=self._apply.within):
             self._checkpointed_us = now
 
     def checkpoint(self) -> bool:
@@ -198,11 +215,16 @@ class Store:
         """
         return self._apply.do(self._checkpoint)
 
+    def _short(self) -> bool:
+        return memory.used_bytes(self._db) > self._limits.memory_bytes
+
     def _relieve(self) -> None:
-        self._checkpoint()  # what is on disk need not be in memory
+        """Move what can be to disk: what is there need not be in memory."""
+        self._checkpoint(again=True)
 
     def _checkpoint(self, *, again: bool = False) -> bool:
-        return self._checkpoints.make(self.applied, self._clock(), again=again)
+        within = self._apply.within
+        return self._checkpoints.make(self.applied, self._clock(), within=within, again=again)
 
     def _renew_journal(self) -> None:
         """Begin a new journal for a damaged one, once two snapshots have all that could be read."""
@@ -242,10 +264,9 @@ class Store:
 
     def sizes(self) -> Iterator[tuple[str, int]]:
         """Yield what takes room on disk, in bytes: journal, segments, snapshots."""
-        root = self._disk.root
-        yield "journal", (root / "journal.sqlite").stat().st_size
+        yield "journal", size_of(self._disk.root / "journal.sqlite")
         for name in ("segments", "snapshots"):
-            yield name, sum(path.stat().st_size for path in (root / name).iterdir())
+            yield name, self._disk.size(name)
 
     @property
     def damaged(self) -> int:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from collector.store.memory import pack
 from tests.collector.stores import START_US, Turned, ask, crash, line, send, store
 
 if TYPE_CHECKING:
@@ -237,3 +239,79 @@ def test_the_first_checkpoint_cut_off_is_rubbish(tmp_path: Path) -> None:
     assert two.damaged == 0
     assert not list(tmp_path.glob("segments/*"))
     two.close()
+
+
+def lost(folder: Path, *patterns: str) -> None:
+    for pattern in patterns:
+        for path in folder.glob(pattern):
+            path.unlink()
+
+
+def test_history_outlives_the_loss_of_journal_and_manifests(tmp_path: Path) -> None:
+    """Signals and settled rows are taken over from segments: an empty journal has none of them."""
+    clock = Turned()
+    one = store(tmp_path, clock, settle_s=60)
+    for task in "ab":
+        said = {"service": "oxr", "task_id": task}
+        send(one, line("task.dispatched", clock.at_us, **said))
+        send(one, line("task.recorded", clock.at_us, **said, task_state="success"))
+        clock.on(3600)
+        assert one.checkpoint()
+    crash(one)
+    lost(tmp_path, "journal.sqlite*", "snapshots/*")
+    two = store(tmp_path, clock, settle_s=60)
+    assert [len(two.timeline("task", task)) for task in "ab"] == [2, 2]
+    late = {"service": "agent", "task_id": "a", "task_outcome": "success"}
+    number = send(two, line("task.finished", START_US, **late))
+    assert number > 4  # no ID is given again
+    rows = "SELECT recorded_state, joined_late FROM attempts WHERE task = 'a'"
+    assert ask(two, rows) == [("success", False)]
+    assert two.checkpoint()
+    crash(two)
+    three = store(tmp_path, clock, settle_s=60)
+    assert [len(three.timeline("task", task)) for task in "ab"] == [3, 2]
+    assert ask(three, rows) == [("success", False)]
+    three.close()
+
+
+def test_a_lost_journal_makes_nothing_anew(tmp_path: Path) -> None:
+    """What is damaged of the newest checkpoint costs what it held, and nothing else."""
+    filled(tmp_path)
+    lost(tmp_path, "journal.sqlite*")
+    flip(max(tmp_path.glob("snapshots/*-sources_rows.parquet")))
+    two = store(tmp_path)
+    assert two.damaged == 1
+    assert ask(two, "SELECT task FROM attempts ORDER BY task") == [("a",), ("b",), ("c",)]
+    assert [len(two.timeline("task", task)) for task in "abc"] == [2, 2, 2]
+    two.close()
+
+
+def test_a_start_loads_what_is_hot_in_parts(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was packed in memory before fits again after a restart: it is packed as it comes."""
+    marks = 400_000
+    one = store(tmp_path, memory_bytes=32 << 20)
+    for first in range(0, marks, 20_000):
+        one._apply.do(partial(many, one, first, 20_000))
+    assert one.checkpoint()
+    expected = ask(one, "SELECT count(*), sum(seq), max(task) FROM marks")
+    crash(one)
+    with caplog.at_level("WARNING"):
+        two = store(tmp_path, memory_bytes=32 << 20)
+    assert caplog.messages == []
+    assert ask(two, "SELECT count(*), sum(seq), max(task) FROM marks") == expected
+    assert two.stats.apply_errors == 0
+    two.close()
+
+
+def many(into: Store, first: int, number: int) -> None:
+    """Put so many marks into a store, packed."""
+    into._db.execute(
+        "INSERT INTO marks (seq, arrived_us, ts_us, kind, namespace, service, instance, phase,"
+        " request_id, trace_id, task)"
+        f" SELECT i, {START_US} + i, {START_US} + i, 'log', 'test', 'oxr', 'oxr-' || i % 50,"
+        " 'enqueued', md5(i::VARCHAR), md5(i::VARCHAR), 'a-task-of-some-length-' || i"
+        f" FROM range({first}, {first + number}) r(i)"
+    )
+    pack(into._db, 32 << 20)

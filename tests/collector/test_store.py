@@ -293,3 +293,20 @@ def test_the_journal_is_for_its_owner_alone(tmp_path: Path) -> None:
     assert len(files) > 1
     assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
     one.close()
+
+
+def test_a_file_that_is_swept_while_sizes_are_asked_for_has_none(tmp_path: Path) -> None:
+    """Whoever asks for metrics at that moment is answered."""
+    one = store(tmp_path)
+    send(one, line("task.enqueued", START_US, service="oxr", task_id="a"))
+    assert one.checkpoint()
+    whole = dict(one.sizes())
+    assert min(whole.values()) > 0
+    for name in ("segments", "snapshots"):
+        # a name that was listed and is no more: nothing is behind it
+        (tmp_path / name / "swept.parquet").symlink_to(tmp_path / "gone")
+    assert dict(one.sizes()) == whole
+    (tmp_path / "journal.sqlite").rename(tmp_path / "set-aside")
+    assert dict(one.sizes())["journal"] == 0
+    (tmp_path / "set-aside").rename(tmp_path / "journal.sqlite")
+    one.close()

@@ -102,6 +102,24 @@ def test_many_calls_on_one_connection_lose_nothing(shared: Running) -> None:
     eventually(wanted, lambda: sorted(one["task"] for one in shared.request(request)))
 
 
+def test_calls_given_up_while_they_wait_hold_up_nobody(
+    run: Callable[..., Running],
+) -> None:
+    """Senders that go away at any moment, two hundred of them: the next one is served."""
+    sidecar = run()
+    body = logs([log({"task.id": f"t-{i}"}) for i in range(100)])
+    with grpc.insecure_channel(sidecar.url("grpc").removeprefix("http://")) as channel:
+        method = channel.unary_unary(f"/{METHODS['logs']}/Export")
+        for number in range(200):
+            sent = method.future(body, timeout=30)
+            if number % 4:
+                time.sleep(number / 200_000)  # up to a millisecond on their way
+            sent.cancel()
+    request = named("req")
+    assert export(sidecar, "logs", logs([log({"request.id": request})])) == b""
+    sidecar.hears(request=request)
+
+
 # What is refused
 
 
