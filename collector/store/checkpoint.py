@@ -2,6 +2,10 @@
 
 A checkpoint begins and ends between two batches, in the thread that folds; in between it is
 written from a transaction that sees the relations as they were, while the fold goes on.
+
+Between two of them, signals alone are *spilled*: written as segments that the next checkpoint will
+name, so that memory is free for the next ones. A start that finds no checkpoint which names them
+drops them, for the journal still has what they hold.
 """
 
 from __future__ import annotations
@@ -36,6 +40,12 @@ _LOG = logging.getLogger("zombiewatch.store")
 _FULL: Final = 0.4
 """The share of the engine's memory that what is hot may take: folding and writing need some too."""
 
+_LOOSE: Final = 0.5
+"""The share of the engine's memory up to which it is not packed: packing takes time of the fold."""
+
+_SMALL: Final = 5
+"""A segment of less than this part of a whole one is small; what was spilled in a rush is not."""
+
 _MERGE: Final = 16
 """So many small segments of one table are merged into one."""
 
@@ -52,13 +62,17 @@ SETTLING: Final = tuple(one for one in RELATIONS if one.closed != "FALSE")
 
 @dataclass(slots=True)
 class _Job:
-    """A checkpoint on its way. *cursor* sees the relations as they were when it began."""
+    """A checkpoint on its way, or a spill: signals only, and no manifest is written.
+
+    *cursor* sees the relations as they were when it began.
+    """
 
     manifest: Manifest
     cursor: duckdb.DuckDBPyConnection
     signals: pa.Table
     tables: int
     written: Future[None]
+    spill: bool = False
 
     @property
     def tag(self) -> str:
@@ -96,6 +110,7 @@ class Checkpoints:
         self._job: _Job | None = None
         self._writer = ThreadPoolExecutor(1, "checkpoint")
         self.settle_us = us(limits.settle_s)
+        self._named_us = 0
         self.made = 0
         self.errors = 0
         for relation in SETTLING:
@@ -105,9 +120,13 @@ class Checkpoints:
     def resume(self, manifests: list[Manifest]) -> int:
         """Go on from *manifests*, newest first; return the journal ID that is covered, or 0."""
         self._manifests = manifests
+        self._named_us = max((one.made_us for one in manifests), default=0)
         self._history.replace(manifests[0].segments if manifests else (), 0)
-        self._disk.sweep(manifests)
+        self._sweep()
         return self.applied
+
+    def _sweep(self) -> None:
+        self._disk.sweep(self._manifests, self._history.segments)
 
     @property
     def applied(self) -> int:
@@ -142,6 +161,20 @@ class Checkpoints:
         if self._job:
             self._job.written = self._writer.submit(self._write, self._job)
 
+    def spill(self, applied: int, now_us: int) -> bool:
+        """Begin to write the signals that wait, and nothing else, unless something is on its way.
+
+        They are those that came after the last checkpoint or spill, up to the journal's *applied*.
+        """
+        if self._job:
+            return False
+        manifest = Manifest(applied, self._name(now_us), segments=list(self._history.segments))
+        signals, tables = self._recent.table(), self._recent.tables
+        job = _Job(manifest, self._db.cursor(), signals, tables, Future(), spill=True)
+        job.written = self._writer.submit(self._write_signals, job)
+        self._job = job
+        return True
+
     def end(self, *, wait: bool = False) -> bool | None:
         """End the one that was begun, if it has been written: True, or False where that failed.
 
@@ -157,19 +190,27 @@ class Checkpoints:
         job.cursor.close()
         if error:
             return self._failed(error)
+        if job.spill:
+            self._history.replace(job.manifest.segments, job.tables)
+            return True
         for relation in SETTLING:
             self._db.execute(f"DELETE FROM settled_{relation.name}")
-        with suppress(duckdb.Error):  # a busy engine says no
-            memory.pack(self._db, self._engine_bytes)
+        if memory.used_bytes(self._db) > _LOOSE * self._limits.memory_bytes:
+            self.pack()
         self.made += 1
         self._manifests = [job.manifest, *self._manifests][:KEEP]
         with self._history.lock:
             self._history.replace(job.manifest.segments, job.tables)
-            self._disk.sweep(self._manifests)
+            self._sweep()
         trimmed = self._writer.submit(self._trim, self.trimmable)
         if wait:
             trimmed.result()
         return True
+
+    def pack(self) -> None:
+        """Give back the room of deleted rows, and pack the others."""
+        with suppress(duckdb.Error):  # a busy engine says no
+            memory.pack(self._db, self._engine_bytes)
 
     def make(self, applied: int, now_us: int, *, within: int = 0, again: bool = False) -> bool:
         """Begin one (see `begin`) and end it; *again*, even if there is one that covers so much.
@@ -200,8 +241,13 @@ class Checkpoints:
             str(error).partition("\n")[0],
         )
         self.errors += 1
-        self._disk.sweep(self._manifests)
+        self._sweep()
         return False
+
+    def _name(self, now_us: int) -> int:
+        """Return a time to name files by: never twice the same, whatever the clock says."""
+        self._named_us = max(now_us, self._named_us + 1)
+        return self._named_us
 
     # -- what is in it ----------------------------------------------------------------------
 
@@ -227,28 +273,28 @@ class Checkpoints:
         cursor = db.cursor()
         cursor.execute("BEGIN")
         cursor.execute("SELECT count(*) FROM gaps").fetchall()  # from now on it sees this moment
-        made_us = now_us
-        if (
-            self.applied == applied and self._manifests
-        ):  # a name of its own, whatever the clock says
-            made_us = max(now_us, self._manifests[0].made_us + 1)
-        manifest = Manifest(applied, made_us, segments=self._retained(now_us), within=within)
+        made_us, kept = self._name(now_us), self._retained(now_us)
+        manifest = Manifest(applied, made_us, segments=kept, within=within)
         return _Job(manifest, cursor, self._recent.table(), self._recent.tables, Future())
 
     def _write(self, job: _Job) -> None:
         """Write all files of *job* and make them true. Raises OSError, duckdb.Error."""
-        job.cursor.register("recent", job.signals)
-        self._segment(job, "signals", "recent", "arrived_us")
+        self._write_signals(job)
         for relation in SETTLING:
             self._segment(job, relation.name, f"settled_{relation.name}", "last_seen_us")
         self._merge(job)
         for table in _HOT:
             rows = f"FROM {table}" if table in _PLAIN else f"SELECT * EXCLUDE (h) FROM {table}"
             name = f"snapshots/{job.tag}-{table}.parquet"
-            file = self._disk.write(job.cursor, table, name, rows)
+            # it is read once at most, and soon another takes its place
+            file = self._disk.write(job.cursor, table, name, rows, compression="snappy")
             if file:
                 job.manifest.hot.append(file)
         self._disk.commit(job.manifest)
+
+    def _write_signals(self, job: _Job) -> None:
+        job.cursor.register("recent", job.signals)
+        self._segment(job, "signals", "recent", "arrived_us")
 
     def _segment(self, job: _Job, table: str, rows: str, at: str) -> None:
         name = f"segments/{table}-{job.tag}.parquet"
@@ -293,7 +339,7 @@ class Checkpoints:
 
     def _merge(self, job: _Job) -> None:
         """Join small segments of a table into one, so that history stays few files."""
-        manifest, few = job.manifest, self._limits.segment_rows // 2
+        manifest, few = job.manifest, self._limits.segment_rows // _SMALL
         for table in ("signals", *(one.name for one in SETTLING)):
             small = [one for one in manifest.segments if one.table == table and one.rows < few]
             if len(small) < _MERGE:

@@ -76,6 +76,8 @@ class Disk:
         name: str,
         query: str,
         notes: Mapping[str, str] | None = None,
+        *,
+        compression: str = "zstd",
     ) -> File | None:
         """Write the rows of *query* as the Parquet file *name*, synced; None where there are none.
 
@@ -87,8 +89,8 @@ class Disk:
         try:
             rows = rows_of(
                 connection,
-                f"COPY ({query}) TO '{_quoted(partial)}' (FORMAT parquet, COMPRESSION zstd,"
-                f" ROW_GROUP_SIZE {_GROUP_ROWS}{_noted(notes)})",
+                f"COPY ({query}) TO '{_quoted(partial)}' (FORMAT parquet,"
+                f" COMPRESSION {compression}, ROW_GROUP_SIZE {_GROUP_ROWS}{_noted(notes)})",
             )
             if not rows:
                 partial.unlink(missing_ok=True)
@@ -151,10 +153,11 @@ class Disk:
         with path.open("rb") as file:
             return _crc(file)
 
-    def sweep(self, kept: Iterable[Manifest]) -> None:
-        """Remove what no manifest of *kept* names."""
+    def sweep(self, kept: Iterable[Manifest], also: Iterable[File]) -> None:
+        """Remove what no manifest of *kept* names, and is none of the files of *also*."""
         kept = list(kept)
         names = {file.name for one in kept for file in (*one.hot, *one.segments)}
+        names |= {file.name for file in also}
         names |= {self._path(one).relative_to(self.root).as_posix() for one in kept}
         with suppress(OSError):  # rubbish that cannot be removed now is there the next time
             for folder in ("segments", "snapshots"):

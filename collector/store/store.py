@@ -48,6 +48,9 @@ readers. Without room for a change it would not survive it (see `memory`)."""
 _QUIET_US: Final = 5 * SECOND_US
 """So long after the last batch, memory that nobody uses is given back."""
 
+_SPILLS: Final = 4
+"""So many spills make a segment's rows: so much of the signals is in memory."""
+
 _SCRUB_US: Final = MINUTE_US
 """So often one segment is read whole, to see whether it is as it was written; after the start,
 until all have been read, each second."""
@@ -93,6 +96,7 @@ class Store:
         )
         self._refused = 0
         self._latest_us = clock()
+        self._checkpointed_rows = 0
         self._quiet = (0, 0)  # batches until then, and when that was; 0 once memory was given back
         self._checkpointed_us = self._noted_us = self._scrubbed_us = self._latest_us
         covered = self._checkpoints.resume(
@@ -189,10 +193,15 @@ class Store:
             self._quiet = (self.stats.batches, now)
         elif 0 < self._quiet[1] <= now - _QUIET_US:
             self._quiet = (self.stats.batches, 0)
+            self._checkpoints.pack()
             allocator.give_back()
         if self._journal.broken and self.applied == self._journal.last_id:
             self._renew_journal()
-        waiting = self._recent.rows
+        self._write_down(now)
+
+    def _write_down(self, now: int) -> None:
+        """Begin a checkpoint or a spill, if it is time for one."""
+        waiting, rows = self._recent.rows, self.stats.signals
         age_us = now - self._checkpointed_us
         pressed = (
             age_us >= SECOND_US
@@ -200,13 +209,17 @@ class Store:
             and self._journal.size_bytes() > self._limits.journal_bytes // 2
         )
         if pressed:
-            self._checkpointed_us = now
+            self._checkpointed_us, self._checkpointed_rows = now, rows
             self._checkpoint(again=True)
             return
-        old = waiting and age_us >= us(self._limits.checkpoint_s)
-        many = waiting >= self._limits.segment_rows // 4 and age_us >= SECOND_US
-        if (old or many) and self._checkpoints.begin(self.applied, now, within=self._apply.within):
-            self._checkpointed_us = now
+        new = rows - self._checkpointed_rows
+        old = new and age_us >= us(self._limits.checkpoint_s)
+        many = new >= self._limits.segment_rows and age_us >= SECOND_US
+        if old or many:
+            if self._checkpoints.begin(self.applied, now, within=self._apply.within):
+                self._checkpointed_us, self._checkpointed_rows = now, rows
+        elif waiting >= self._limits.segment_rows // _SPILLS:
+            self._checkpoints.spill(self.applied, now)
 
     def checkpoint(self) -> bool:
         """Write what is hot and what has settled to disk; False where that failed (and is counted).
