@@ -38,6 +38,8 @@ GROUP: Final = "eval"
 ORDER: Final = 6.5
 
 _TEMPLATE: Final = 50_000
+"""Settled attempts that are really folded, of which the rest are made."""
+
 _MANY: Final = 1000
 _PATIENCE_S: Final = 900.0
 
@@ -57,7 +59,7 @@ def run(scale: Scale, say: Say) -> Cases:
     with tempfile.TemporaryDirectory() as folder:
         past = Past(Path(folder))
         now, (opened, closed) = past.now_us, scale.attempts[-1]
-        least = min(_TEMPLATE, *scale.settled)
+        least = max(1, min(_TEMPLATE, scale.settled[0] // 10))
         say(f"settled: building {opened:,} open and {closed:,} closed attempts")
         past.hold(
             population.closed(0, least, now - 3 * HOUR_US),
