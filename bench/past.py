@@ -173,7 +173,8 @@ class Past:
 def _instead(column: str, salt: str, earlier: str) -> str:
     """Return what a column of a new row is, as SQL over an old one; empty for the same."""
     if column in _KEYS:
-        return f"md5('{salt}' || n || {column})"
+        begin = "'task-' || " if column == "task" else ""  # as new ones begin that are looked up
+        return f"{begin}md5('{salt}' || n || {column})"
     if column.endswith("_us"):
         return f"{column} - {earlier}"
     if column.endswith("__at"):  # a *last*: the time in fixed width, then the value

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+from hashlib import md5
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -129,7 +130,8 @@ def _applied(store: Store, now_us: int, event: str, prefix: str) -> float:
         "event.name": f"task.{event}", "ts": now_us / SECOND_US, "task.name": "sync_0",
         "zombiewatch.side": side, "service.name": service, "service.instance.id": f"{service}-0",
     }  # fmt: skip
-    lines = [json.dumps({**said, "task.id": f"{prefix}-{number}"}) for number in range(_MANY)]
+    tasks = [md5(f"{prefix}-{number}".encode()).hexdigest() for number in range(_MANY)]  # noqa: S324
+    lines = [json.dumps({**said, "task.id": f"task-{task}"}) for task in tasks]
     body = "".join(line + "\n" for line in lines).encode()
     begun = time.perf_counter()
     number = store.append(Entry("lines", now_us, body, {"source": "bench"})).result(_PATIENCE_S)
