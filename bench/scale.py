@@ -1,4 +1,4 @@
-"""How much is measured: everything, or as much as fits a minute."""
+"""How much is measured: everything, or as much as fits two minutes."""
 
 from __future__ import annotations
 
@@ -63,9 +63,9 @@ QUICK: Final = Scale(
     starts=1,
     idle_s=2.0,
     recovered=20_000,
-    settled=(200_000, 2_000_000),
-    history_bytes=500_000_000,
-    visible_s=10.0,
+    settled=(100_000, 1_000_000),
+    history_bytes=200_000_000,
+    visible_s=5.0,
 )
 
 FULL: Final = Scale(
