@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _EXAMPLES: Final = """\
 examples:
-  python -m bench                                  everything, and the page of it (a quarter of an hour)
+  python -m bench                                  everything, and the page of it (20 minutes)
   python -m bench --quick                          everything, small: is it still in the region?
   python -m bench spans limits                     two measurements, and the ratios between them
   python -m bench ingest eval --quick --json out.json
