@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _EXAMPLES: Final = """\
 examples:
-  python -m bench                                  everything, and the page of it (minutes)
+  python -m bench                                  everything, and the page of it (20 minutes)
   python -m bench --quick                          everything, small: is it still in the region?
   python -m bench spans limits                     two measurements, and the ratios between them
   python -m bench ingest eval --quick --json out.json
@@ -45,7 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "what", nargs="*", metavar="MEASUREMENT|GROUP", help="what to measure; all by default"
     )
-    parser.add_argument("--quick", action="store_true", help="smaller numbers: under a minute")
+    parser.add_argument("--quick", action="store_true", help="smaller numbers: some two minutes")
     parser.add_argument(
         "--size", type=float, default=1.0, help="multiply all numbers, to try the bench itself"
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from bench.measures import history, settled, visible
 from bench.measures._posted import case
 from bench.ratios import Figure
 
@@ -14,13 +15,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Aim:
-    """One number to hold. Without a *figure*, this bench does not measure it."""
+    """One number to hold. Without a *figure*, it is measured *elsewhere*."""
 
     what: str
     number: float
     unit: str
     figure: Figure | None = None
     at_most: bool = False
+    elsewhere: str = ""
 
     @property
     def told(self) -> str:
@@ -64,8 +66,24 @@ AIMS: Final = (
         "start-up to ready, empty folder", 2, " s",
         Figure("start", "empty folder", "ready_s"), at_most=True,
     ),
-    Aim("start-up to ready, 10 GB of history", 10, " s", at_most=True),
-    Aim("from arrival to visible, beyond the hold", 10, " s", at_most=True),
-    Aim("acknowledged, then lost, over 1,000 kills", 0, "", at_most=True),
-    Aim("all detectors, 100,000,000 settled", 400, " ms", at_most=True),
+    Aim(
+        "start-up to ready, 10 GB of history", 10, " s",
+        Figure("history", history.case(10_000_000_000), "ready_s"), at_most=True,
+    ),
+    Aim(
+        "from arrival to visible, beyond the hold, evaluated every 5 s", 10, " s",
+        Figure("visible", visible.case(5), "visible_max_s"), at_most=True,
+    ),
+    Aim(
+        "from arrival to visible, beyond the hold, evaluated every 1 s", 2, " s",
+        Figure("visible", visible.case(1), "visible_max_s"), at_most=True,
+    ),
+    Aim(
+        "all detectors, 100,000,000 settled", 400, " ms",
+        Figure("settled", settled.case(100_000_000), "total_ms"), at_most=True,
+    ),
+    Aim(
+        "acknowledged, then lost, over 1,000 kills", 0, "", at_most=True,
+        elsewhere="see docs/reliability.md, by `make crash`",
+    ),
 )  # fmt: skip

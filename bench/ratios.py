@@ -60,6 +60,40 @@ _SYNCED: Final = {
 }
 
 
+_GROWTHS: Final = {
+    "settled": (
+        "total_ms", "lookup_one_ms", "lookup_thousand_ms", "applied_new_ms", "applied_agent_ms",
+        "opened_s",
+    ),
+    "history": ("ready_s", "idle_cpu_percent", "idle_rss_mb"),
+}  # fmt: skip
+"""What should be the same with much history as with little: measurement → figures."""
+
+
+class Growth(NamedTuple):
+    """A figure with little history and with much, and the names of the two cases."""
+
+    figure: str
+    less: str
+    more: str
+    values: tuple[float, float]
+
+    @property
+    def ratio(self) -> float:
+        """With much, divided by with little."""
+        return self.values[1] / self.values[0]
+
+
+def growths(measured: Measured) -> Iterator[Growth]:
+    """Yield each figure of the least and the most history that were measured."""
+    for measure, figures in _GROWTHS.items():
+        cases = list(measured.get(measure, {}).items())
+        if len(cases) > 1:
+            (less, before), (more, after) = cases[0], cases[-1]
+            for name in figures:
+                yield Growth(name, less, more, (before[name], after[name]))
+
+
 def ratios(measured: Measured) -> Iterator[Ratio]:
     """Yield every ratio of which both sides were measured."""
     for kind in ("spans", "logs", "beats"):

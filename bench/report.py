@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from bench.aims import AIMS
 from bench.measures import load
-from bench.ratios import ratios
+from bench.ratios import growths, ratios
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -108,8 +108,15 @@ def _blocks(said: dict[str, Any], table: Any) -> Iterator[str]:  # noqa: ANN401 
         for one in ratios(said["measured"])
     ]
     if rows:
-        heads = ("path", "limit", "path, records/s", "limit, records/s", "ratio")
+        heads: Row = ("path", "limit", "path, records/s", "limit, records/s", "ratio")
         yield f"## Ratios: the whole path ÷ what one part could do alone\n\n{table(heads, rows)}\n"
+    grown = [
+        (heading(one.figure), one.less, one.more, *map(number, one.values), f"{one.ratio:.3f}")
+        for one in growths(said["measured"])
+    ]
+    if grown:
+        heads = ("what", "little", "much", "with little", "with much", "much ÷ little")
+        yield f"## Growth with history: flat is a ratio of 1\n\n{table(heads, grown)}\n"
 
 
 def _aims(said: dict[str, Any], table: Any) -> str:  # noqa: ANN401 - likewise
@@ -117,7 +124,7 @@ def _aims(said: dict[str, Any], table: Any) -> str:  # noqa: ANN401 - likewise
     for aim in AIMS:
         reached = aim.reached(said["measured"])
         if reached is None:
-            rows.append((aim.what, aim.told, "not measured", ""))
+            rows.append((aim.what, aim.told, aim.elsewhere or "not measured", ""))
             continue
         held = aim.held(reached)
         missed += not held

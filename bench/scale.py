@@ -1,4 +1,4 @@
-"""How much is measured: everything, or as much as fits a minute."""
+"""How much is measured: everything, or as much as fits two minutes."""
 
 from __future__ import annotations
 
@@ -26,16 +26,24 @@ class Scale:
     starts: int
     idle_s: float
     recovered: int
+    settled: tuple[int, ...]  # attempts in history, of each evaluation over it
+    history_bytes: int
+    visible_s: float  # so long something new is posted that is to be found
 
     def sized(self, size: float) -> Scale:
         """Return the same with all numbers of records and attempts multiplied by *size*."""
         less = {name: max(1, round(getattr(self, name) * size)) for name in _RECORDS}
         attempts = tuple((round(one * size), round(two * size)) for one, two in self.attempts)
+        settled = tuple(max(1, round(one * size)) for one in self.settled)
         idle_s = max(0.5, self.idle_s * min(1.0, size))
-        return replace(self, size=size, attempts=attempts, idle_s=idle_s, **less)
+        visible_s = max(1.0, self.visible_s * min(1.0, size))
+        return replace(
+            self, size=size, attempts=attempts, settled=settled, idle_s=idle_s,
+            visible_s=visible_s, **less,
+        )  # fmt: skip
 
 
-_RECORDS: Final = ("spans", "logs", "lines", "beats", "limits", "recovered")
+_RECORDS: Final = ("spans", "logs", "lines", "beats", "limits", "recovered", "history_bytes")
 
 
 QUICK: Final = Scale(
@@ -55,6 +63,9 @@ QUICK: Final = Scale(
     starts=1,
     idle_s=2.0,
     recovered=20_000,
+    settled=(100_000, 1_000_000),
+    history_bytes=200_000_000,
+    visible_s=5.0,
 )
 
 FULL: Final = Scale(
@@ -74,4 +85,7 @@ FULL: Final = Scale(
     starts=3,
     idle_s=20.0,
     recovered=250_000,
+    settled=(10_000_000, 100_000_000),
+    history_bytes=10_000_000_000,
+    visible_s=60.0,
 )

@@ -20,5 +20,5 @@ ORDER: Final = 4
 
 
 def run(scale: Scale, say: Say) -> Cases:
-    """Measure 1 and 16 connections."""
-    return posted([Plan("beats", scale.beats, connections) for connections in (1, 16)], say)
+    """Measure each number of connections."""
+    return posted([Plan("beats", scale.beats, number) for number in scale.span_connections], say)

@@ -8,20 +8,16 @@ detector. *Engine* is the memory that DuckDB holds; here it may have more than b
 
 from __future__ import annotations
 
-import statistics
-import tempfile
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from bench import population
+from bench.measures._evaluated import evaluated
+from bench.past import MEMORY
 from collector.store import fold
 from collector.store.limits import Limits
-from detectors._judge import Judge
-from detectors._kit import load
 from model.clock import system_clock
 from model.units import DAY_US, us
-from zombiewatch.findings import FindingsFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,24 +31,18 @@ if TYPE_CHECKING:
 GROUP: Final = "eval"
 ORDER: Final = 6
 
-_MEMORY: Final = 4 << 30
-
-
-class EvalError(Exception):
-    """A detector failed, so that its time would be no time; the message is its own."""
-
 
 def run(scale: Scale, say: Say) -> Cases:
     """Measure each number of open and closed attempts of *scale*; one population that grows."""
     cases: Cases = {}
-    connection = fold.connect(_MEMORY)
+    connection = fold.connect(MEMORY)
     fold.create(connection)
     growing = _Growing(connection)
     for opened, closed in scale.attempts:
         say(f"eval: building {opened:,} open and {closed:,} closed attempts")
         growing.to(opened, closed)
         name = f"{opened:,} open, {closed:,} closed"
-        cases[name] = _evaluated(connection, growing.now_us, scale.evaluations)
+        cases[name] = evaluated(connection.cursor(), growing.now_us, scale.evaluations)
         cases[name]["built_per_s"] = growing.signals / growing.took_s
         say(f"eval: {name}: {cases[name]['total_ms']:.0f} ms")
     connection.close()
@@ -88,31 +78,3 @@ class _Growing:
             self.took_s += time.perf_counter() - begun
             self.signals += signals.num_rows
             self._db.execute("CHECKPOINT")  # as the store does: it tidies memory
-
-
-def _evaluated(connection: duckdb.DuckDBPyConnection, now_us: int, times: int) -> dict[str, float]:
-    reader = connection.cursor()
-    took: list[float] = []
-    by_detector: dict[str, list[float]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        findings = FindingsFile(Path(folder) / "findings.sqlite")
-        judge = Judge(load(), findings)
-        for _ in range(times + 1):
-            begun = time.perf_counter()
-            report = judge.evaluate(reader, now_us, heard_us=now_us)
-            took.append(1000 * (time.perf_counter() - begun))
-            if report.failed:
-                raise EvalError("; ".join(f"{name}: {why}" for name, why in report.failed.items()))
-            for name, seconds in report.took_s.items():
-                by_detector.setdefault(name, []).append(1000 * seconds)
-        found = len(judge.open)
-        findings.close()
-    row = reader.execute("SELECT sum(memory_usage_bytes) / 1e6 FROM duckdb_memory()").fetchone()
-    reader.close()
-    return {
-        "total_ms": statistics.median(took[1:]),
-        "first_ms": took[0],
-        **{f"{name}_ms": statistics.median(each[1:]) for name, each in by_detector.items()},
-        "findings": found,
-        "engine_mb": float(row[0]) if row else 0.0,
-    }

@@ -18,7 +18,7 @@ from bench import population, report
 from bench.aims import AIMS
 from bench.machine import ROOT
 from bench.measures import load
-from bench.ratios import ratios
+from bench.ratios import growths, ratios
 from bench.traffic import KINDS, RECORD_KINDS, requests
 from collector.pipeline import Pipeline, Record
 from collector.store import fold
@@ -49,9 +49,18 @@ FIGURES = {
     "beats": POSTED,
     "limits": ON_DISK | STAGES,
     "eval": EVALUATED | DETECTORS,
+    "settled": {
+        "total_ms", "first_ms", "findings", "lookup_one_ms", "lookup_thousand_ms",
+        "applied_new_ms", "applied_agent_ms", "opened_s", "history_mb",
+    },
+    "visible": {
+        "posted", "call_p50_s", "call_max_s", "zombie_p50_s", "zombie_max_s", "visible_max_s",
+        "intervals",
+    },
+    "history": {"files", "signals", "ready_s", "idle_cpu_percent", "idle_rss_mb"},
     "start": {"ready_s", "idle_cpu_percent", "idle_rss_mb"},
     "recovery": {"records", "ready_s", "replayed_per_s", "kept_share", "rss_mb"},
-}
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +117,7 @@ def test_the_table_and_the_page_show_every_figure(said: dict[str, Any]) -> None:
                     assert report.heading(name) in text
                     assert report.number(value) in text
         assert all(f"{one.ratio:.3f}" in text for one in ratios(said["measured"]))
+        assert all(f"{one.ratio:.3f}" in text for one in growths(said["measured"]))
         assert all(aim.what in text for aim in AIMS)
 
 
@@ -124,7 +134,7 @@ def test_the_page_is_made_from_the_file_alone(said: dict[str, Any], tmp_path: Pa
 @pytest.mark.slow
 def test_a_measurement_that_is_none_is_refused() -> None:
     """The message names those that there are."""
-    assert "'spam' is none of beats, eval, ingest" in run("spam", status=2)
+    assert "'spam' is none of beats, eval, history, ingest" in run("spam", status=2)
 
 
 def test_no_number_of_the_page_is_typed_by_hand() -> None:
