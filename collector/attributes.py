@@ -162,7 +162,11 @@ class Attributes:
             shapes = [tuple(code for code in one if code not in out) for one in shapes]
         names = [_escaped(name) for name in self.names]
         told = [SEPARATOR.join(names[code] for code in one) if one else None for one in shapes]
-        keys = pa.array(told, pa.string()).take(pa.array(self.shape))
+        none = np.array([one is None for one in told], bool)[self.shape]
+        keys = pa.DictionaryArray.from_arrays(
+            pa.array(self.shape.astype(np.int32), mask=none),
+            pa.array([one or "" for one in told], pa.string()),
+        )
         joined = _joined(starts.astype(np.int32), values)
         if not self.left_out:
             return keys, joined
@@ -230,15 +234,41 @@ def first_of(text: Array) -> Array:
     return pc.if_else(found.is_valid(), found.field("first"), pa.scalar(None, pa.string()))
 
 
+def texts(values: Array) -> Array:
+    """Return a column of strings as such, whether it was told by a dictionary or not."""
+    return values.dictionary_decode() if pa.types.is_dictionary(values.type) else values
+
+
 def beside(left: Array, right: Array) -> Array:
     """Return two packed columns as one; a side without attributes is null."""
     if right.null_count == len(right):
         return left
+    if pa.types.is_dictionary(left.type) and pa.types.is_dictionary(right.type):
+        return _beside_coded(left, right)
+    left, right = texts(left), texts(right)
     # not null_handling="skip": in pyarrow 26 that drops rows of which both are null
     both = pc.binary_join_element_wise(left, right, SEPARATOR)
     if not left.null_count and not right.null_count:
         return both
     return pc.if_else(left.is_null(), right, pc.if_else(right.is_null(), left, both))
+
+
+def _beside_coded(left: Array, right: Array) -> Array:
+    """Return two columns of few distinct texts as one: each pair is joined once."""
+    parts = [[*one.dictionary.to_pylist(), None] for one in (left, right)]
+    codes = [
+        np.asarray(pc.fill_null(one.indices, len(one.dictionary))).astype(np.int64)
+        for one in (left, right)
+    ]
+    width = len(parts[1])
+    pairs = pc.dictionary_encode(pa.array(codes[0] * width + codes[1]))
+    told = []
+    for pair in pairs.dictionary.to_pylist():
+        both = [parts[0][pair // width], parts[1][pair % width]]
+        told.append(SEPARATOR.join(one for one in both if one is not None))
+    none = (codes[0] == len(parts[0]) - 1) & (codes[1] == width - 1)
+    indices = pairs.indices.to_numpy(zero_copy_only=False)
+    return pa.DictionaryArray.from_arrays(pa.array(indices, mask=none), pa.array(told, pa.string()))
 
 
 def _joined(offsets: NDArray[np.int32], texts: Array) -> Array:

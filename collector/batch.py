@@ -48,7 +48,10 @@ class Batch:
 
     def table(self) -> pa.Table:
         """Return the batch in the shape of `model.signals.SCHEMA`."""
-        return pa.table([self.get(name) for name in COLUMNS], schema=SCHEMA)
+        columns = {name: self.get(name) for name in COLUMNS}
+        if columns["attr_keys"].type == pa.string():
+            columns["attr_keys"] = pc.dictionary_encode(columns["attr_keys"])
+        return pa.table(list(columns.values()), schema=SCHEMA)
 
 
 def constant(value: object, rows: int, name: str) -> Array:
@@ -105,6 +108,8 @@ def _remember(batch: Batch, rows: NDArray[np.int64], stated: NDArray[np.int64]) 
         ("attr_values", pa.array(told, pa.string())),
     ):
         known = batch.get(name)
+        if pa.types.is_dictionary(known.type):
+            known = known.dictionary_decode()
         both = pc.coalesce(pc.binary_join_element_wise(known, more, SEPARATOR), more)
         batch.columns[name] = pc.if_else(more.is_null(), known, both)
 

@@ -73,7 +73,7 @@ COLUMNS: Final = {
     "due_us": _I,
     "start_grace_s": _F,
     "run_grace_s": _F,
-    "attr_keys": _S,  # every attribute, joined (see `pack`): kept, and cheap
+    "attr_keys": pa.dictionary(pa.int32(), _S),  # of every attribute, joined (see `unpack`)
     "attr_values": _S,
 }
 """Column → Arrow type. Times are microseconds since 1970 UTC."""

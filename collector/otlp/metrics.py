@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collector.attributes import Attributes, beside
+from collector.attributes import Attributes, beside, texts
 from collector.batch import Array, Batch
 from collector.otlp.records import attributes, resource_lists
 from collector.otlp.values import field, inside, micros
@@ -238,7 +238,7 @@ def _fill(batch: Batch, made: _Samples, own: Attributes, shared: Attributes) -> 
 def _latest(made: _Samples, own: Attributes) -> NDArray[np.bool_]:
     """Return which points count: of those with the same attributes said twice, the last."""
     keys, values = (pc.fill_null(text, "") for text in own.packed())
-    said = pc.binary_join_element_wise(keys, values, "\x1d").take(pa.array(made.point))
+    said = pc.binary_join_element_wise(texts(keys), values, "\x1d").take(pa.array(made.point))
     codes = pc.dictionary_encode(said).indices.to_numpy(zero_copy_only=False).astype(np.int64)
     whole = (made.sample * len(_COLUMNS) + made.column) * max(len(codes), 1) + codes
     _, last = np.unique(whole[::-1], return_index=True)

@@ -130,7 +130,11 @@ class Fold:
     def read(self, source: str) -> pa.Table:
         """Return the signals of *source*, in the shape of `model.signals.SCHEMA`."""
         query = f"SELECT * FROM batch UNION ALL BY NAME SELECT * FROM {source}"  # no batch is fed
-        return self._db.sql(query).to_arrow_table()
+        told = self._db.sql(query).to_arrow_table()
+        keys = pc.dictionary_encode(told["attr_keys"])
+        return told.set_column(told.schema.get_field_index("attr_keys"), "attr_keys", keys).cast(
+            SCHEMA
+        )
 
     @contextmanager
     def whole(self) -> Iterator[None]:
