@@ -109,7 +109,7 @@ SELECT namespace, task || '/' || CAST(attempt AS VARCHAR) AS subject,
   coalesce(finished_us, recorded_us, requeued_us) AS cleared_us
 FROM attempts WHERE coalesce(finished_us, recorded_us, requeued_us) IS NOT NULL""",
     fix="See what {task} waits for on {agent}, or end it there: it has run for {running_s} s,"
-    " longer than {measured_by} (judged from {limit_s} s on); its last sign is {last_sign_s} s old.",
+    " longer than {measured_by} ({limit_s} s at most); its last sign is {last_sign_s} s old.",
     cases=[
         Case(
             "a limit of 60 s was passed 11 s ago, and nothing ended it",
