@@ -20,7 +20,7 @@ import duckdb
 
 from collector.store import memory
 from collector.store.disk import KEEP, Disk, File, Manifest
-from collector.store.fold import rows_table
+from collector.store.relation_fold import rows_table
 from model.relations import RELATIONS
 from model.units import DAY_US, HOUR_US, us
 

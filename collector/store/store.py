@@ -83,6 +83,7 @@ class Store:
             bin_us=us(limits.bin_s),
             settle_us=us(limits.settle_s),
             lookup=self.history.lookup,
+            limit_bytes=self._engine_bytes,
         )
         self._checkpoints = Checkpoints(
             self._db,
