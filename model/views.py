@@ -61,5 +61,24 @@ The call with the least time on its way decides: the offset is off by no more th
 A repeated try under the same key pairs the wrong ends, and proves nothing.
 """
 
-VIEWS: Final = {"learned": LEARNED, "queues": QUEUES, "beats": BEATS, "clocks": CLOCKS}
+ASKED: Final = """
+SELECT c.namespace, coalesce(c.caller, '') AS service, coalesce(c.callee, c.peer, '') AS peer,
+  CAST(NULL AS VARCHAR) AS name, CAST(NULL AS VARCHAR) AS queue, c.last_seen_us,
+  coalesce(c.sent_us, c.received_us, c.first_seen_us) AS at_us, c.caller_instance, c.request_id,
+  c.status_code, c.quota_limit, c.quota_left,
+  coalesce(c.ok_us, c.failed_us, c.gave_up_us, c.committed_us, c.errored_us) IS NOT NULL AS ended
+FROM calls c WHERE c.caller IS NOT NULL OR c.purpose IN ('dispatch', 'report', 'heartbeat')"""
+"""Every call as a service's at a peer, the callee's name or else the address that was called.
+
+A call of which only the callee speaks counts where it is the scheduler's own traffic: whoever
+else knocks at a server is not ours.
+"""
+
+VIEWS: Final = {
+    "learned": LEARNED,
+    "queues": QUEUES,
+    "beats": BEATS,
+    "clocks": CLOCKS,
+    "asked": ASKED,
+}
 """Name → SELECT, each over the relations, `rates` and `marks` only."""
