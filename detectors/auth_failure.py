@@ -111,7 +111,8 @@ WITH refused AS (
 )
 SELECT b.namespace,
   CASE WHEN b.service = '' THEN 'callers unseen' ELSE b.service END || ' to ' || b.peer AS subject,
-  CAST(NULL AS VARCHAR) AS name, b.service, CAST(NULL AS VARCHAR) AS queue, min(b.begun_us) AS since_us, b.peer,
+  CAST(NULL AS VARCHAR) AS name, b.service, CAST(NULL AS VARCHAR) AS queue,
+  min(b.begun_us) AS since_us, b.peer,
   CASE WHEN max(b.refused) IS NULL THEN 'its quota fell, as if it sent no credential'
     ELSE 'its calls are refused' END AS why,
   max(b.refused) AS refused, max(b.calls) AS calls, max(b.status_code) AS status_code,
