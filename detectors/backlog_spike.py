@@ -27,11 +27,18 @@ bear it. Too few completions: restart consumers that take nothing, mend what the
 only then add more. A paused queue needs a person to say when it goes on.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from detectors._kit import Case, Detector
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def _queue(
-    depths: list[float], ages: list[float] | None = None, step: int = 30, **more: object
+    depths: Sequence[float], ages: Sequence[float] | None = None, step: int = 30, **more: object
 ) -> list[dict[str, object]]:
     """Return a sample every *step* seconds, the last one now; *done* counts up by so many each."""
     done, kept = more.pop("done", None), dict(more)
