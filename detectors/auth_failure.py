@@ -84,7 +84,7 @@ WITH refused AS (
   JOIN (SELECT namespace, service, peer, max(quota_limit) AS quota_was, min(quota_limit) AS least
     FROM quotas GROUP BY namespace, service, peer) h
     ON h.namespace = a.namespace AND h.service = a.service AND h.peer = a.peer
-  WHERE h.least < h.quota_was * {quota_share}
+  WHERE h.least < h.quota_was
 ), falls AS (
   SELECT a.namespace, a.service, a.peer, max(a.quota_was) AS quota_was,
     max(CASE WHEN a.at_us > t.last_us THEN a.quota_limit END) AS quota_now,
@@ -132,7 +132,7 @@ ORDER BY since_us, subject""",
         Case("all of 19 calls are refused: too few to tell", _calls(19, status_code=401), []),
         Case(
             "it was so, until 15 minutes ago",
-            [*_calls(5, t=-905.1, status_code=401), *_calls(15, t=-80)],
+            [*_calls(5, t=-905, arrived=-900, status_code=401), *_calls(20, t=-80)],
             [],
         ),
         Case(

@@ -160,8 +160,8 @@ WITH latest AS (
 ), stretches AS (
   SELECT a.namespace, a.queue, sum(CASE WHEN a.falls AND a.at_us > a.win_at THEN 1 ELSE 0 END)
       AS falls,
-    coalesce(max(CASE WHEN coalesce(a.lag_s, 0) <= {age_limit_s} THEN a.next_at END),
-      min(a.at_us)) AS over_at,
+    coalesce(max(CASE WHEN coalesce(a.lag_s, 0) <= {age_limit_s}
+      THEN coalesce(a.next_at, a.at_us + 1) END), min(a.at_us)) AS over_at,
     max(CASE WHEN a.next_at IS NULL THEN a.lag_s END) AS lag_s
   FROM waits a GROUP BY a.namespace, a.queue
 ), middles AS (
@@ -183,7 +183,7 @@ WITH latest AS (
     CASE WHEN b.in_still > 0 AND a.at_us - a.still_at > {stopped_s} * 1e6
         AND (a.in_flight = 0 OR a.run_us IS NULL OR a.at_us - a.still_at > 3.0 * a.run_us)
         THEN 'stopped'
-      WHEN b.lag_s > {age_limit_s} AND (b.in_over > 0 OR b.in_all = 0)
+      WHEN b.over_at <= a.at_us AND (b.in_over > 0 OR b.in_all = 0)
         THEN CASE WHEN a.oldest_age_s IS NOT NULL THEN 'too old' ELSE 'too much' END
       WHEN a.win_at = a.from_at AND b.in_window > 0 AND b.falls = 0 AND a.grown > 0
         AND a.completed > 0 AND a.depth > {age_limit_s} * a.completions_per_s
@@ -245,6 +245,12 @@ ORDER BY since_us, subject""",
             "unknown",
         ),
         Case(
+            "looked at 10 minutes ago, it was too old",
+            _queue([9] * 3, [301] * 3, done=3, arrived=-600),
+            ["mail"],
+            "confirmed",
+        ),
+        Case(
             "an older one still is of no use if nobody has looked for 10 minutes",
             _queue([9] * 3, [301] * 3, done=3, arrived=-601),
             ["mail"],
@@ -295,7 +301,7 @@ ORDER BY since_us, subject""",
         Case("neither totals nor tasks nor ages are seen", _queue([5] * 12), []),
         Case(
             "more waits with each sample, and takes longer than the limit by now",
-            _queue([8900 + 10 * i for i in range(12)], [100] * 12, done=900),
+            _queue([8910 + 10 * i for i in range(11)], [100] * 11, done=900),
             ["mail"],
             "confirmed",
         ),

@@ -198,6 +198,11 @@ ORDER BY since_us, subject""",
             [],
         ),
         Case(
+            "started a minute ago, and no word of an end since",
+            [*_LONG, *_life(1, -250, 5), *_LOOP[3:6], *_life(3, -90, 5), *_life(4, -60, 0)[:1]],
+            [],
+        ),
+        Case(
             "it keeps a heartbeat, and falls silent without a word",
             [*_beats(-900, 600), *_SILENT, *_NEXT],
             _WEB,

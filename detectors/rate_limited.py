@@ -104,7 +104,7 @@ ORDER BY since_us, subject""",
         Case("turned away by gRPC", _calls(20, status_code=8), [_WEB], "confirmed"),
         Case(
             "it was so, until 15 minutes ago",
-            [*_calls(20, t=-919, status_code=429), *_calls(20)],
+            [*_calls(20, t=-919, arrived=-900, status_code=429), *_calls(20)],
             [],
         ),
         Case(

@@ -125,6 +125,11 @@ ORDER BY since_us, subject""",
         Case("S004", [_BEAT, *_runs(200, timeout_s=180.0, beat_s=30.0)], _RUN, "confirmed"),
         Case("S005", [_BEAT, *_runs(75, timeout_s=60.0, beat_s=20.0)], _RUN, "confirmed"),
         Case("as long as its time-out", _runs(_EXACT_S, timeout_s=_EXACT_S, beat_s=9.0), []),
+        Case(
+            "as long as its time-out, and no heartbeat",
+            [_BEAT, *_runs(_EXACT_S, timeout_s=_EXACT_S)],
+            _NO_BEAT,
+        ),
         Case("a millisecond longer", _runs(_EXACT_S, timeout_s=_EXACT_S - 0.001, beat_s=9.0), _RUN),
         Case(
             "one run of 20 is longer",
