@@ -14,7 +14,7 @@ BEGAN_S = -120
 
 def _call(
     number: int, t: float, caller: str, callee: str, took: float, *, bad: bool = False
-) -> Any:
+) -> list[dict[str, Any]]:
     """Return both ends of one call, as spans."""
     trace, span = f"{number:032x}", f"{number:016x}"
     both = {"kind": "span", "trace_id": trace, "t": t, "end": t + took}
@@ -30,7 +30,9 @@ def _call(
     ]
 
 
-def _calls(caller: str, callee: str, before: float, after: float, first: int) -> list[Any]:
+def _calls(
+    caller: str, callee: str, before: float, after: float, first: int
+) -> list[dict[str, Any]]:
     made = []
     for n in range(20):
         made += _call(first + 4 * n, BEGAN_S - 600 + n, caller, callee, before)
