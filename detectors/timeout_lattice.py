@@ -74,6 +74,28 @@ DETECTOR = Detector(
     every_s=60,
     thresholds={"samples_min": 20.0, "beats_per_limit": 3.0, "margin": 1.25, "failures_min": 1.0},
     sql="""
+WITH misfits AS (
+  SELECT a.*
+  FROM (
+    SELECT a.*, a.usual_us / 1e6 AS needs_s FROM (
+      SELECT a.*, CASE WHEN a.pair = 'beat' THEN {beats_per_limit} * a.beat_s * 1e6
+        WHEN a.n >= {samples_min} THEN a.p99_us ELSE a.p50_us END AS usual_us
+      FROM timeouts a
+    ) a
+  ) a
+  WHERE CASE a.pair
+      WHEN 'beat that never comes' THEN a.limit_s < a.needs_s * {beats_per_limit}
+      WHEN 'run without beats' THEN a.limit_s < a.needs_s * {margin} AND a.limit_s >= a.needs_s
+      ELSE a.limit_s < a.needs_s END
+), failed AS (
+  SELECT t.namespace AS namespace, t.name AS name,
+    sum(CASE WHEN t.recorded_state = 'timeout' THEN 1
+      WHEN t.recorded_state = 'failure' AND t.outcome = 'success' THEN 1 ELSE 0 END) AS failures
+  FROM attempts t JOIN (SELECT DISTINCT namespace, name FROM misfits
+    WHERE peer = '' AND name <> '') m ON m.namespace = t.namespace AND m.name = t.name
+  WHERE t.recorded_seen_us > {now} - 3600000000
+  GROUP BY t.namespace, t.name
+)
 SELECT a.namespace,
   CASE WHEN a.peer <> '' THEN a.service || ' to ' || a.peer || ', ' || a.name
     WHEN a.queue <> '' THEN a.queue WHEN a.name <> '' THEN a.name ELSE a.service END
@@ -105,16 +127,14 @@ SELECT a.namespace,
     WHEN a.pair = 'visibility' THEN 'a message is held for'
     ELSE 'the run takes' END AS against
 FROM (
-  SELECT a.*, a.usual_us / 1e6 AS needs_s FROM (
-    SELECT a.*, CASE WHEN a.pair = 'beat' THEN {beats_per_limit} * a.beat_s * 1e6
-      WHEN a.n >= {samples_min} THEN a.p99_us ELSE a.p50_us END AS usual_us
-    FROM timeouts a
-  ) a
+  SELECT m.namespace AS namespace, m.pair AS pair, m.service AS service, m.name AS name,
+    m.queue AS queue, m.peer AS peer, m.limit_s AS limit_s, m.needs_s AS needs_s, m.n AS n,
+    m.top_us AS top_us, m.heard AS heard, m.first_seen_us AS first_seen_us,
+    CASE WHEN m.peer = '' AND m.name <> '' THEN coalesce(f.failures, 0) ELSE m.failures END
+      AS failures
+  FROM misfits m
+  LEFT JOIN failed f ON f.namespace = m.namespace AND f.name = m.name
 ) a
-WHERE CASE a.pair
-    WHEN 'beat that never comes' THEN a.limit_s < a.needs_s * {beats_per_limit}
-    WHEN 'run without beats' THEN a.limit_s < a.needs_s * {margin} AND a.limit_s >= a.needs_s
-    ELSE a.limit_s < a.needs_s END
 ORDER BY since_us, subject""",
     fix="{advice} {proposed_s} s: the limit is {limit_s} s, and {against} {needs_s} s or more"
     " ({samples} seen; it came true {failures} times within the hour).",

@@ -87,9 +87,7 @@ WITH said AS (
   GROUP BY namespace, name
 ), tasks AS (
   SELECT t.namespace AS namespace, t.name AS name, max(t.timeout_s) AS timeout_s,
-    sum(CASE WHEN t.beat_us IS NOT NULL THEN 1 ELSE 0 END) AS beats,
-    sum(CASE WHEN t.recorded_state = 'timeout' THEN 1
-      WHEN t.recorded_state = 'failure' AND t.outcome = 'success' THEN 1 ELSE 0 END) AS failures
+    sum(CASE WHEN t.beat_us IS NOT NULL THEN 1 ELSE 0 END) AS beats
   FROM attempts t JOIN said s ON s.namespace = t.namespace AND s.name = t.name
   WHERE s.name <> '' AND coalesce(s.timeout_s, s.beat_timeout_s) IS NOT NULL
   GROUP BY t.namespace, t.name
@@ -144,7 +142,7 @@ WITH said AS (
   SELECT s.namespace AS namespace, s.name AS name, s.timeout_by AS timeout_by,
     s.beat_timeout_by AS beat_timeout_by, s.beat_timeout_s AS beat_timeout_s,
     CASE WHEN t.timeout_s > s.timeout_s THEN t.timeout_s ELSE s.timeout_s END AS timeout_s,
-    s.beat_s AS beat_s, s.first_seen_us AS first_seen_us, coalesce(t.failures, 0) AS failures,
+    s.beat_s AS beat_s, s.first_seen_us AS first_seen_us,
     CASE WHEN s.beat_s IS NULL AND coalesce(t.beats, 0) = 0 AND coalesce(h.called, 0) = 0
       THEN 1 ELSE 0 END AS beatless,
     coalesce(h.heard, 0) AS heard, coalesce(r.n, 0) AS n, r.p50_us AS p50_us, r.p99_us AS p99_us,
@@ -155,21 +153,21 @@ WITH said AS (
   LEFT JOIN heard h ON h.namespace = s.namespace
 )
 SELECT namespace, 'run' AS pair, timeout_by AS service, name, '' AS queue, '' AS peer,
-  timeout_s AS limit_s, CAST(NULL AS DOUBLE) AS beat_s, n, p50_us, p99_us, top_us, failures,
+  timeout_s AS limit_s, CAST(NULL AS DOUBLE) AS beat_s, n, p50_us, p99_us, top_us, 0 AS failures,
   1 AS heard, first_seen_us
 FROM limited WHERE name <> '' AND timeout_s IS NOT NULL AND n > 0
 UNION ALL
 SELECT namespace, 'run without beats', timeout_by, name, '', '', timeout_s, NULL, n, p50_us, p99_us,
-  top_us, failures, heard, first_seen_us
+  top_us, 0, heard, first_seen_us
 FROM limited WHERE name <> '' AND timeout_s IS NOT NULL AND beat_timeout_s IS NULL AND n > 0
   AND beatless = 1
 UNION ALL
 SELECT namespace, 'beat that never comes', beat_timeout_by, name, '', '', beat_timeout_s, NULL, n,
-  p50_us, p99_us, top_us, failures, heard, first_seen_us
+  p50_us, p99_us, top_us, 0, heard, first_seen_us
 FROM limited WHERE name <> '' AND beat_timeout_s IS NOT NULL AND n > 0 AND beatless = 1
 UNION ALL
 SELECT namespace, 'beat', beat_timeout_by, name, '', '', beat_timeout_s, beat_s, n, NULL, NULL,
-  NULL, failures, 1, first_seen_us
+  NULL, 0, 1, first_seen_us
 FROM limited WHERE beat_timeout_s IS NOT NULL AND beat_s IS NOT NULL
 UNION ALL
 SELECT h.namespace, 'call', h.caller, h.purpose, '', h.callee,
@@ -198,7 +196,8 @@ GROUP BY namespace, service, queue, visibility_s, first_seen_us HAVING count(hol
 """Every declared limit beside what it has to hold, as far as it is learned.
 
 `p50_us` and `p99_us` are what was reached at least (the lower bound of a bucket), `top_us` what was
-surely not exceeded by 99%. Failures are those of the hot rows. `name` of a call is its purpose.
+surely not exceeded by 99%. `name` of a call is its purpose. Failures (of calls and holds; those of
+tasks are dear to count, and left to who asks) are the hot rows' that came of it.
 Where one limit was said more than once by one service, the greatest counts; of several services'
 the least.
 """
