@@ -72,7 +72,7 @@ def _ran(seconds: float, **more: object) -> list[dict[str, object]]:
 DETECTOR = Detector(
     severity="warning",
     every_s=30,
-    follows=("agent_down", "crash_loop", "rate_limited", "retry_storm"),
+    follows=("crash_loop", "rate_limited"),
     thresholds={
         "age_limit_s": 300.0,
         "apart_s": 30.0,

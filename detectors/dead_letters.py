@@ -40,7 +40,7 @@ def _letters(number: int, t: float = -60, **more: object) -> list[dict[str, obje
 DETECTOR = Detector(
     severity="warning",
     lasts="occurrence",
-    follows=("auth_failure", "rate_limited", "retry_storm", "crash_loop"),
+    follows=("auth_failure", "rate_limited", "crash_loop"),
     thresholds={"old_s": 3600.0, "reasons_max": 10.0},
     sql="""
 WITH letters AS (

@@ -40,7 +40,6 @@ DETECTOR = Detector(
         "swallowed_error",
         "slow_report",
         "gave_up_but_committed",
-        "agent_down",
         "auth_failure",
         "rate_limited",
     ),

@@ -31,7 +31,6 @@ _RUN = [
 
 DETECTOR = Detector(
     severity="warning",
-    follows=("agent_down",),
     witness="agent",
     thresholds={"silence_min_s": 90.0, "beats_missed": 3.0},
     sql="""
