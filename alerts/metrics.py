@@ -255,6 +255,11 @@ class Metrics(Collector):
             "zombiewatch_records_left_out", "Journal records that could not be applied.",
             value=stats.apply_errors,
         )  # fmt: skip
+        yield CounterMetricFamily(
+            "zombiewatch_memory_waits",
+            "How often what came in had to wait in the journal because memory was short.",
+            value=stats.memory_waits,
+        )
         yield GaugeMetricFamily(
             "zombiewatch_apply_lag_seconds",
             "Age of the oldest record that is on disk and not yet in the relations.",

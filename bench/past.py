@@ -3,12 +3,14 @@
 The first segments and the snapshot are written by the store's own checkpoint, of signals folded
 by its own fold. What is to be many is then made of these: rows with keys that look random and
 times further back, written by the store's own writer; and of such files, copies under other
-names. The manifests name them all, so that the real store opens the folder as its own.
+names. The manifests name them all, so that the real store opens the folder as its own; the index
+is made by the store's own code.
 """
 
 from __future__ import annotations
 
 import shutil
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -50,6 +52,8 @@ class Past:
         self._disk = Disk(root)
         self._made = 0
         self._own: dict[str, list[File]] = {}
+        self.indexed_s = 0.0
+        """How long the index took for what was last added: seconds."""
 
     def hold(self, settled: Iterable[pa.Table], hot: Iterable[pa.Table]) -> None:
         """Write signals: *settled*, which has all closed hours ago, into segments, *hot* as hot.
@@ -64,7 +68,7 @@ class Past:
         folding = fold.Fold(db, bin_us=us(limits.bin_s), settle_us=us(limits.settle_s))
         checkpoints = Checkpoints(
             db, fold=folding, recent=recent, history=history, disk=self._disk, limits=limits,
-            trim=lambda _: None,
+            engine_bytes=MEMORY, trim=lambda _: None,
         )  # fmt: skip
         for signals in settled:
             folding.apply(signals)
@@ -120,21 +124,43 @@ class Past:
         manifest.segments.sort(key=lambda one: one.to_us)
         self._commit(manifest)
 
-    def tasks(self, number: int) -> list[str]:
-        """Return *number* tasks with a settled attempt, once each: no copy holds them too."""
+    def tasks(self, number: int, *, spread: bool = False) -> list[str]:
+        """Return *number* tasks with a settled attempt, once each: no copy holds them too.
+
+        They lie side by side, or are *spread* over the whole of a file.
+        """
         db = fold.connect(MEMORY)
         source = self._disk.sql([self._own["attempts"][0]])
-        found = db.execute(f"SELECT task FROM {source} LIMIT {number}").fetchall()
+        order = " ORDER BY hash(task)" if spread else ""
+        found = db.execute(f"SELECT task FROM {source}{order} LIMIT {number}").fetchall()
         db.close()
         return [str(task) for (task,) in found]
 
     def _commit(self, manifest: Manifest) -> None:
-        """Make two checkpoints of it: a start reads whole what only the newest has."""
+        """Make two checkpoints of it, as there are in a folder with a past; and its index."""
         known = Manifest(manifest.applied, manifest.made_us + 1, manifest.hot, manifest.segments)
         self._disk.commit(known)
         manifest = replace(known, made_us=known.made_us + 1)
         self._disk.commit(manifest)
-        self._disk.sweep([manifest, known])
+        self._disk.sweep([manifest, known], ())
+        self._index(manifest)
+
+    def _index(self, manifest: Manifest) -> None:
+        """Bring the index up to date, as the sidecar does in the background."""
+        begun = time.perf_counter()
+        db = fold.connect(MEMORY)
+        history = History(db, self._disk, Recent())
+        history.replace(manifest.segments, 0)
+        for index in history.indexes.values():
+            index.wait()
+        history.close()
+        db.close()
+        self.indexed_s = time.perf_counter() - begun
+
+    @property
+    def index_size(self) -> int:
+        """Bytes of the index."""
+        return self._disk.size("index")
 
     def _name(self, table: str) -> str:
         self._made += 1

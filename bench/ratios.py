@@ -62,8 +62,8 @@ _SYNCED: Final = {
 
 _GROWTHS: Final = {
     "settled": (
-        "total_ms", "lookup_one_ms", "lookup_thousand_ms", "applied_new_ms", "applied_agent_ms",
-        "opened_s",
+        "total_ms", "lookup_unknown_ms", "lookup_one_ms", "lookup_thousand_ms", "lookup_spread_ms",
+        "applied_new_ms", "applied_agent_ms", "opened_s",
     ),
     "history": ("ready_s", "idle_cpu_percent", "idle_rss_mb"),
 }  # fmt: skip

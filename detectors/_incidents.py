@@ -89,14 +89,33 @@ class Incident:
         """The first cause that is known."""
         return self.clusters[0]
 
+    @property
+    def namespace(self) -> str:
+        """Of all its findings."""
+        return self.head.findings[0].namespace
+
+    @property
+    def since_us(self) -> int:
+        """When the first of its findings began."""
+        return min(one.since_us for one in self.clusters)
+
+    @property
+    def severity(self) -> str:
+        """The worst of its findings'."""
+        return _worst(one for cluster in self.clusters for one in cluster.findings)
+
+    def has(self, number: int) -> bool:
+        """Tell whether the finding of that ID is one of its own: their IDs outlive a new head."""
+        return any(one.id == number for cluster in self.clusters for one in cluster.findings)
+
     def as_json(self) -> dict[str, Any]:
         """Return the incident as the API shows it."""
         every = [one for cluster in self.clusters for one in cluster.findings]
         return {
             "id": self.id,
-            "severity": _worst(every),
-            "since": iso(min(one.since_us for one in every)),
-            "namespace": every[0].namespace,
+            "severity": self.severity,
+            "since": iso(self.since_us),
+            "namespace": self.namespace,
             "head": self.head.as_json(),
             "chain": [cluster.as_json() for cluster in self.clusters],
             "count": len(every),
@@ -124,12 +143,7 @@ def incidents(findings: Iterable[Finding], detectors: Sequence[Detector]) -> lis
         for group in _connected(causes)
         if (ordered := [clusters[at] for at in _ordered(group, causes, clusters)])
     ]
-
-    def place(one: Incident) -> tuple[int, int]:
-        every = [each for cluster in one.clusters for each in cluster.findings]
-        return -_RANK.index(_worst(every)), min(each.since_us for each in every)
-
-    return sorted(made, key=place)
+    return sorted(made, key=lambda one: (-_RANK.index(one.severity), one.since_us))
 
 
 def _clusters(findings: Iterable[Finding]) -> list[Cluster]:

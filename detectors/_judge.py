@@ -62,7 +62,7 @@ class Judge:
         occurrence_s: float = 900.0,
         abandon_s: float = 7 * 86_400.0,
     ) -> None:
-        self._detectors = detectors
+        self.detectors = detectors
         self._keeper = keeper
         self._settings = settings or {}
         self._occurrence_s = occurrence_s
@@ -88,7 +88,7 @@ class Judge:
         report = Report(now_us)
         witnesses = Witnesses.of(reader, now_us, heard_us)
         report.changed += self._retire(now_us)
-        for detector in self._detectors:
+        for detector in self.detectors:
             if not self._due(detector, now_us):
                 continue
             begun = time.perf_counter()
@@ -141,7 +141,7 @@ class Judge:
 
     def _retire(self, now_us: int) -> list[Finding]:
         """End the findings of detectors that are no longer there, or switched off."""
-        names = {one.name for one in self._detectors}
+        names = {one.name for one in self.detectors}
         gone = [one for one in self.open.values() if one.detector not in names]
         for one in gone:
             one.ended_us, one.verdict = now_us, "resolved"

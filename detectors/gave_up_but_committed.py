@@ -50,6 +50,7 @@ _HOP = """namespace, hop, request_id, task_name, queue, purpose, task, attempt, 
 
 DETECTOR = Detector(
     severity="warning",
+    follows=("slow_report", "timeout_lattice"),
     lasts="occurrence",
     thresholds={"clock_margin_s": 0.02},
     sql=f"""

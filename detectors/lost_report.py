@@ -36,6 +36,13 @@ _SEEN = [
 
 DETECTOR = Detector(
     severity="warning",
+    follows=(
+        "swallowed_error",
+        "slow_report",
+        "gave_up_but_committed",
+        "auth_failure",
+        "rate_limited",
+    ),
     witness="dispatcher",
     covered_by="record",
     thresholds={"report_grace_s": 30.0},

@@ -98,7 +98,8 @@ WITH spread AS (
     WHERE r.measure = 'run') a
   GROUP BY a.namespace, x
 ), placed AS (
-  SELECT b.*, CASE WHEN EXISTS (SELECT 1 FROM demand w WHERE w.namespace = b.namespace)
+  SELECT b.namespace AS namespace, b.service AS service, b.x AS x, b.n AS n, b.p25_s AS p25_s,
+    b.p95_s AS p95_s, CASE WHEN EXISTS (SELECT 1 FROM demand w WHERE w.namespace = b.namespace)
       THEN coalesce(d.n, 0) ELSE b.n END AS load,
     e.first_x, e.last_x, (b.x - e.first_x) * 3 < (e.last_x - e.first_x) AS early,
     (e.last_x - b.x) * 3 < (e.last_x - e.first_x) AS late
@@ -125,7 +126,7 @@ WITH spread AS (
     avg(CASE WHEN early THEN load END) AS load_before,
     avg(CASE WHEN late THEN load END) AS load_now
   FROM placed GROUP BY namespace, service
-), limits AS (
+), patience AS (
   SELECT namespace, max(limit_s) AS limit_s FROM calls
   WHERE purpose = 'report' AND limit_s IS NOT NULL GROUP BY namespace
 )
@@ -137,11 +138,15 @@ SELECT a.namespace, a.service AS subject, a.name, a.service, a.queue,
   CASE WHEN a.limit_s > a.now_s AND greatest(a.slope, a.slope25) > 0
     THEN (a.limit_s - a.now_s) / greatest(a.slope, a.slope25) * {bin_s} END AS crosses_in_s
 FROM (
-  SELECT e.*, s.slope, s.slope25, s.above, s.above25, s.pairs, l.limit_s,
+  SELECT e.namespace AS namespace, e.service AS service, e.n AS n, e.bins AS bins, e.width AS
+    width, e.first_x AS first_x, e.before_s AS before_s, e.now_s AS now_s, e.before25_s AS
+    before25_s, e.now25_s AS now25_s, e.load_before AS load_before, e.load_now AS load_now,
+    s.slope AS slope, s.slope25 AS slope25, s.above AS above, s.above25 AS above25, s.pairs AS
+    pairs, l.limit_s AS limit_s,
     CAST(NULL AS VARCHAR) AS name, CAST(NULL AS VARCHAR) AS queue
   FROM ends e
   JOIN slopes s ON s.namespace = e.namespace AND s.service = e.service
-  LEFT JOIN limits l ON l.namespace = e.namespace
+  LEFT JOIN patience l ON l.namespace = e.namespace
 ) a
 WHERE a.n >= {samples_min} AND a.bins >= {bins_min} AND a.slope25 >= 0 AND a.slope >= 0
   AND a.load_now <= a.load_before * {load_growth} AND a.now_s > {floor_s}

@@ -26,6 +26,7 @@ _BEAT = {**_A, "phase": "heartbeat", "instance": "agent-1", "beat_s": 10.0}
 
 DETECTOR = Detector(
     severity="warning",
+    follows=("crash_loop",),
     degradable=False,
     thresholds={"silence_min_s": 60.0, "beats_missed": 3.0},
     sql="""

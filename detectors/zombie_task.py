@@ -36,6 +36,7 @@ _SEEN = [
 
 DETECTOR = Detector(
     severity="warning",
+    follows=("gave_up_but_committed",),
     witness="agent",
     covered_by="accept",
     thresholds={"start_grace_s": 60.0},

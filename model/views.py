@@ -61,5 +61,153 @@ The call with the least time on its way decides: the offset is off by no more th
 A repeated try under the same key pairs the wrong ends, and proves nothing.
 """
 
-VIEWS: Final = {"learned": LEARNED, "queues": QUEUES, "beats": BEATS, "clocks": CLOCKS}
+ASKED: Final = """
+SELECT c.namespace, coalesce(c.caller, '') AS service, coalesce(c.callee, c.peer, '') AS peer,
+  CAST(NULL AS VARCHAR) AS name, CAST(NULL AS VARCHAR) AS queue, c.last_seen_us,
+  coalesce(c.sent_us, c.received_us, c.first_seen_us) AS at_us, c.caller_instance, c.request_id,
+  c.status_code, c.quota_limit, c.quota_left,
+  coalesce(c.ok_us, c.failed_us, c.gave_up_us, c.committed_us, c.errored_us) IS NOT NULL AS ended
+FROM calls c WHERE c.caller IS NOT NULL OR c.purpose IN ('dispatch', 'report', 'heartbeat')"""
+"""Every call as a service's at a peer, the callee's name or else the address that was called.
+
+A call of which only the callee speaks counts where it is the scheduler's own traffic: whoever
+else knocks at a server is not ours.
+"""
+
+TIMEOUTS: Final = f"""
+WITH said AS (
+  SELECT namespace, name, min(timeout_s) AS timeout_s, min(beat_timeout_s) AS beat_timeout_s,
+    max(beat_s) AS beat_s, min(CASE WHEN timeout_s IS NOT NULL THEN service END) AS timeout_by,
+    min(CASE WHEN beat_timeout_s IS NOT NULL THEN service END) AS beat_timeout_by,
+    min(first_seen_us) AS first_seen_us
+  FROM (SELECT l.namespace, l.service, l.name, max(l.timeout_s) AS timeout_s,
+      max(l.beat_timeout_s) AS beat_timeout_s, max(l.beat_s) AS beat_s,
+      min(l.first_seen_us) AS first_seen_us
+    FROM limits l GROUP BY l.namespace, l.service, l.name) o
+  GROUP BY namespace, name
+), tasks AS (
+  SELECT t.namespace AS namespace, t.name AS name, max(t.timeout_s) AS timeout_s,
+    sum(CASE WHEN t.beat_us IS NOT NULL THEN 1 ELSE 0 END) AS beats
+  FROM attempts t JOIN said s ON s.namespace = t.namespace AND s.name = t.name
+  WHERE s.name <> '' AND coalesce(s.timeout_s, s.beat_timeout_s) IS NOT NULL
+  GROUP BY t.namespace, t.name
+), learnt AS (
+  SELECT namespace, measure, service, key, n,
+    CAST(round(p50_us / power(2.0, 1.0 / {BUCKETS})) AS BIGINT) AS p50_us,
+    CAST(round(p99_us / power(2.0, 1.0 / {BUCKETS})) AS BIGINT) AS p99_us, p99_us AS top_us
+  FROM learned WHERE measure IN ('run', 'answer')
+), runs_of AS (
+  SELECT namespace, key, max(n) AS n, max(p50_us) AS p50_us, max(p99_us) AS p99_us,
+    max(top_us) AS top_us
+  FROM learnt WHERE measure = 'run' GROUP BY namespace, key
+), asks AS (
+  SELECT namespace, service, purpose, max(call_timeout_s) AS call_timeout_s,
+    max(retry_window_s) AS retry_window_s, min(first_seen_us) AS first_seen_us
+  FROM limits WHERE coalesce(call_timeout_s, retry_window_s) IS NOT NULL
+  GROUP BY namespace, service, purpose
+), hops AS (
+  SELECT c.namespace AS namespace, c.caller AS caller, c.callee AS callee, a.purpose AS purpose,
+    a.call_timeout_s AS call_timeout_s, a.retry_window_s AS retry_window_s,
+    a.first_seen_us AS first_seen_us, max(c.limit_s) AS limit_s,
+    sum(CASE WHEN c.gave_up_us IS NOT NULL AND c.ok_us IS NULL THEN 1 ELSE 0 END) AS gave_up
+  FROM calls c JOIN asks a ON a.namespace = c.namespace AND a.service = c.caller
+    AND a.purpose = coalesce(c.purpose, '')
+  WHERE c.callee IS NOT NULL
+  GROUP BY c.namespace, c.caller, c.callee, a.purpose, a.call_timeout_s, a.retry_window_s,
+    a.first_seen_us
+), holding AS (
+  SELECT namespace, queue, max(visibility_s) AS visibility_s, min(service) AS service,
+    min(first_seen_us) AS first_seen_us
+  FROM limits WHERE visibility_s IS NOT NULL AND queue <> '' GROUP BY namespace, queue
+), held AS (
+  SELECT t.namespace AS namespace, t.queue AS queue, h.visibility_s AS visibility_s,
+    h.service AS service, h.first_seen_us AS first_seen_us,
+    CASE WHEN t.finished_us IS NULL THEN NULL
+      WHEN t.accepted_us IS NOT NULL THEN t.finished_us - t.accepted_us
+      WHEN t.running_us IS NOT NULL THEN t.finished_seen_us - t.running_seen_us END AS held_us,
+    t.eta_us - coalesce(t.running_us, t.accepted_us) AS ahead_us,
+    t.started_last_us - t.started_us AS again_us
+  FROM attempts t JOIN holding h ON h.namespace = t.namespace AND h.queue = t.queue
+), heard AS (
+  SELECT namespace, max(heard) AS heard, max(called) AS called FROM (
+    SELECT namespace, 1 AS heard, 0 AS called FROM sources WHERE beat_seen_us IS NOT NULL
+    UNION ALL
+    SELECT namespace, 1 AS heard, 0 AS called FROM said WHERE beat_s IS NOT NULL
+    UNION ALL
+    SELECT namespace, CASE WHEN measure = 'beat' THEN 1 ELSE 0 END AS heard,
+      CASE WHEN key = 'heartbeat' AND measure <> 'beat' THEN 1 ELSE 0 END AS called
+    FROM rates WHERE measure IN ('beat', 'call', 'answer')
+  ) o GROUP BY namespace
+), limited AS (
+  SELECT s.namespace AS namespace, s.name AS name, s.timeout_by AS timeout_by,
+    s.beat_timeout_by AS beat_timeout_by, s.beat_timeout_s AS beat_timeout_s,
+    CASE WHEN t.timeout_s > s.timeout_s THEN t.timeout_s ELSE s.timeout_s END AS timeout_s,
+    s.beat_s AS beat_s, s.first_seen_us AS first_seen_us,
+    CASE WHEN s.beat_s IS NULL AND coalesce(t.beats, 0) = 0 AND coalesce(h.called, 0) = 0
+      THEN 1 ELSE 0 END AS beatless,
+    coalesce(h.heard, 0) AS heard, coalesce(r.n, 0) AS n, r.p50_us AS p50_us, r.p99_us AS p99_us,
+    r.top_us AS top_us
+  FROM said s
+  LEFT JOIN tasks t ON t.namespace = s.namespace AND t.name = s.name
+  LEFT JOIN runs_of r ON r.namespace = s.namespace AND r.key = s.name
+  LEFT JOIN heard h ON h.namespace = s.namespace
+)
+SELECT namespace, 'run' AS pair, timeout_by AS service, name, '' AS queue, '' AS peer,
+  timeout_s AS limit_s, CAST(NULL AS DOUBLE) AS beat_s, n, p50_us, p99_us, top_us, 0 AS failures,
+  1 AS heard, first_seen_us
+FROM limited WHERE name <> '' AND timeout_s IS NOT NULL AND n > 0
+UNION ALL
+SELECT namespace, 'run without beats', timeout_by, name, '', '', timeout_s, NULL, n, p50_us, p99_us,
+  top_us, 0, heard, first_seen_us
+FROM limited WHERE name <> '' AND timeout_s IS NOT NULL AND beat_timeout_s IS NULL AND n > 0
+  AND beatless = 1
+UNION ALL
+SELECT namespace, 'beat that never comes', beat_timeout_by, name, '', '', beat_timeout_s, NULL, n,
+  p50_us, p99_us, top_us, 0, heard, first_seen_us
+FROM limited WHERE name <> '' AND beat_timeout_s IS NOT NULL AND n > 0 AND beatless = 1
+UNION ALL
+SELECT namespace, 'beat', beat_timeout_by, name, '', '', beat_timeout_s, beat_s, n, NULL, NULL,
+  NULL, 0, 1, first_seen_us
+FROM limited WHERE beat_timeout_s IS NOT NULL AND beat_s IS NOT NULL
+UNION ALL
+SELECT h.namespace, 'call', h.caller, h.purpose, '', h.callee,
+  coalesce(h.limit_s, h.call_timeout_s), NULL, l.n, l.p50_us, l.p99_us, l.top_us, h.gave_up, 1,
+  h.first_seen_us
+FROM hops h
+JOIN learnt l ON l.namespace = h.namespace AND l.measure = 'answer' AND l.service = h.callee
+  AND l.key = h.purpose
+WHERE coalesce(h.limit_s, h.call_timeout_s) IS NOT NULL
+UNION ALL
+SELECT h.namespace, 'retry', h.caller, h.purpose, '', h.callee, h.retry_window_s, NULL, l.n,
+  l.p50_us, l.p99_us, l.top_us, h.gave_up, 1, h.first_seen_us
+FROM hops h
+JOIN learnt l ON l.namespace = h.namespace AND l.measure = 'answer' AND l.service = h.callee
+  AND l.key = h.purpose
+WHERE h.retry_window_s IS NOT NULL
+UNION ALL
+SELECT namespace, 'visibility', service, '', queue, '', visibility_s, NULL, count(hold_us),
+  CAST(round(quantile_cont(hold_us, 0.5)) AS BIGINT),
+  CAST(round(quantile_cont(hold_us, 0.99)) AS BIGINT), quantile_cont(hold_us, 0.99),
+  sum(CASE WHEN again_us >= visibility_s * 1e6 THEN 1 ELSE 0 END), 1, first_seen_us
+FROM (SELECT e.*,
+    CASE WHEN ahead_us > coalesce(held_us, 0) THEN ahead_us ELSE held_us END AS hold_us
+  FROM held e) e
+GROUP BY namespace, service, queue, visibility_s, first_seen_us HAVING count(hold_us) > 0"""
+"""Every declared limit beside what it has to hold, as far as it is learned.
+
+`p50_us` and `p99_us` are what was reached at least (the lower bound of a bucket), `top_us` what was
+surely not exceeded by 99%. `name` of a call is its purpose. Failures (of calls and holds; those of
+tasks are dear to count, and left to who asks) are the hot rows' that came of it.
+Where one limit was said more than once by one service, the greatest counts; of several services'
+the least.
+"""
+
+VIEWS: Final = {
+    "learned": LEARNED,
+    "queues": QUEUES,
+    "beats": BEATS,
+    "clocks": CLOCKS,
+    "asked": ASKED,
+    "timeouts": TIMEOUTS,
+}
 """Name → SELECT, each over the relations, `rates` and `marks` only."""

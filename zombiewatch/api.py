@@ -13,6 +13,7 @@ from aiohttp import web
 from collector.receivers import heartbeat
 from collector.receivers.token import guard
 from dashboards.web import page
+from detectors._suspects import suspects
 from model.findings import VERDICTS
 from model.units import iso
 from zombiewatch import timeline
@@ -64,6 +65,8 @@ class Api:
                 web.get("/healthz", self._health),
                 web.get("/readyz", self._ready),
                 web.get("/api/v1/findings", self._findings),
+                web.get("/api/v1/incidents", self._incidents),
+                web.get("/api/v1/incidents/{id:[0-9]{1,18}}", self._incident),
                 web.get("/api/v1/sources", self._sources),
                 web.get("/api/v1/tasks/{id:.+}", self._timeline("task")),
                 web.get("/api/v1/requests/{id:.+}", self._timeline("request_id")),
@@ -118,6 +121,32 @@ class Api:
             "findings": [one.as_json() for one in found],
             "totals": totals,
         }
+        return _json(said)
+
+    async def _incidents(self, _request: web.Request) -> web.Response:
+        service = self._service
+        found = await asyncio.to_thread(service.incidents)
+        said = {"now": iso(service.clock()), "incidents": [one.as_json() for one in found]}
+        return _json(said)
+
+    async def _incident(self, request: web.Request) -> web.Response:
+        service, number = self._service, int(request.match_info["id"])
+
+        def read() -> dict[str, Any] | None:
+            wanted = (one for one in service.incidents() if one.has(number))
+            one = next(wanted, None)
+            if one is None:
+                return None
+            reader = service.store.reader()
+            try:
+                ranked = suspects(reader, one.namespace, one.since_us)
+            finally:
+                reader.close()
+            return {**one.as_json(), "suspects": [each.as_json() for each in ranked]}
+
+        said = await asyncio.to_thread(read)
+        if said is None:
+            raise web.HTTPNotFound(text=f"no open incident has the finding {number}")
         return _json(said)
 
     async def _sources(self, _request: web.Request) -> web.Response:

@@ -19,6 +19,7 @@ from collector.receivers.otlp_http import OtlpHttp
 from collector.scrub import Scrub
 from collector.store.limits import Limits
 from collector.store.store import Store
+from detectors._incidents import Incident, incidents
 from detectors._judge import Judge, Report
 from detectors._kit import load
 from model.clock import system_clock
@@ -221,6 +222,10 @@ class Service:
                 if all(getattr(one, name) == value for name, value in wanted.items())
             ]
         return sorted(found, key=lambda one: one.id)[-limit:]
+
+    def incidents(self) -> list[Incident]:
+        """Return the open incidents, the worst and oldest first."""
+        return incidents(self.judge.shown, self.judge.detectors)
 
     def about(self, column: str, value: str) -> list[Finding]:
         """Return findings whose `task` or `request_id` is *value*: open ones as they are now."""

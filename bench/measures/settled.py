@@ -3,8 +3,10 @@
 A data folder with so many settled attempts in segments (`bench/past.py`), opened by the real
 store. Hot are as many as in the largest case of the measurement of detectors; *total* and *first*
 are as there. Then what could grow with history: looking keys up in it. *Lookup* is that alone, of
-one key and of a thousand that are there; keys look random, so that no file can be ruled out by its
-least and greatest key. *Applied* is from handing a thousand lines to the store until they are in
+a thousand keys that are *unknown*, and of *one* and of a *thousand* that are there, side by side or
+*spread* over the whole of a file of half a million. Keys look random, so that no file can be ruled
+out by its least and greatest key. *Indexed* is the time that the index took for each row.
+*Applied* is from handing a thousand lines to the store until they are in
 the relations: of *new* tasks that begin as they should, and of tasks of which the *agent* is heard
 first, which have to be looked up. The files were just written, so they are in the system's cache.
 """
@@ -74,11 +76,14 @@ def run(scale: Scale, say: Say) -> Cases:
             past.lengthen("attempts", rows=settled)
             took_s, made = time.perf_counter() - begun, past.rows("attempts") - before
             say(f"settled: {made:,} more in {took_s:.0f} s, {past.size / 1e9:.1f} GB in all")
-            cases[case(settled)] = _one(past, Path(folder), scale.evaluations)
-            figures = cases[case(settled)]
+            figures = _one(past, Path(folder), scale.evaluations)
+            figures["indexed_us"] = 1e6 * past.indexed_s / made
+            figures["index_bytes_per_row"] = past.index_size / past.rows("attempts")
+            cases[case(settled)] = figures
             say(
                 f"settled: {settled:,}: {figures['total_ms']:.0f} ms, a thousand looked up in"
-                f" {figures['lookup_thousand_ms']:,.0f} ms"
+                f" {figures['lookup_thousand_ms']:,.0f} ms, unknown ones in"
+                f" {figures['lookup_unknown_ms']:,.1f} ms"
             )
     return cases
 
@@ -96,8 +101,10 @@ def _one(past: Past, folder: Path, times: int) -> dict[str, float]:
         judged = evaluated(store.reader(), past.now_us, times)
         return {
             **{name: judged[name] for name in ("total_ms", "first_ms", "findings")},
+            "lookup_unknown_ms": _looked_up(store, _unheard_of(f"x-{settled}"), 0),
             "lookup_one_ms": _looked_up(store, past.tasks(1)),
             "lookup_thousand_ms": _looked_up(store, past.tasks(_MANY)),
+            "lookup_spread_ms": _looked_up(store, past.tasks(_MANY, spread=True)),
             "applied_new_ms": _applied(store, past.now_us, "dispatched", f"new-{settled}"),
             "applied_agent_ms": _applied(store, past.now_us, "started", f"agent-{settled}"),
             "opened_s": opened_s,
@@ -107,18 +114,24 @@ def _one(past: Past, folder: Path, times: int) -> dict[str, float]:
         store.close()
 
 
-def _looked_up(store: Store, tasks: list[str]) -> float:
-    """Return how long it takes to look *tasks*, which history has, up in it: milliseconds."""
-    reader = store.reader()
-    keys = {"namespace": ["bench"] * len(tasks), "task": tasks, "attempt": [1] * len(tasks)}
-    reader.register("wanted_keys", pa.table(keys))
+def _unheard_of(prefix: str) -> list[str]:
+    """Return names of tasks like those of history, of none of them."""
+    tasks = (md5(f"{prefix}-{number}".encode()).hexdigest() for number in range(_MANY))  # noqa: S324
+    return [f"task-{task}" for task in tasks]
+
+
+def _looked_up(store: Store, tasks: list[str], known: int | None = None) -> float:
+    """Return how long it takes to look *tasks* up in history, which has *known* (or all): ms."""
+    keys = pa.table({
+        "namespace": ["bench"] * len(tasks), "task": tasks,
+        "attempt": pa.array([1] * len(tasks), pa.int32()),
+    })  # fmt: skip
     begun = time.perf_counter()
-    found = store.history.lookup(reader, ATTEMPTS, "wanted_keys")
+    rows = store.history.lookup(ATTEMPTS, keys).num_rows
     took_ms = 1000 * (time.perf_counter() - begun)
-    rows = reader.execute(f"SELECT count(*) FROM {found}").fetchall()[0][0] if found else 0
-    reader.close()
-    if rows != len(tasks):
-        msg = f"history has {len(tasks)} attempts, and {rows} of them were found"
+    known = len(tasks) if known is None else known
+    if rows != known:
+        msg = f"history has {known} attempts, and {rows} of them were found"
         raise SettledError(msg)
     return took_ms
 
@@ -130,8 +143,7 @@ def _applied(store: Store, now_us: int, event: str, prefix: str) -> float:
         "event.name": f"task.{event}", "ts": now_us / SECOND_US, "task.name": "sync_0",
         "zombiewatch.side": side, "service.name": service, "service.instance.id": f"{service}-0",
     }  # fmt: skip
-    tasks = [md5(f"{prefix}-{number}".encode()).hexdigest() for number in range(_MANY)]  # noqa: S324
-    lines = [json.dumps({**said, "task.id": f"task-{task}"}) for task in tasks]
+    lines = [json.dumps({**said, "task.id": task}) for task in _unheard_of(prefix)]
     body = "".join(line + "\n" for line in lines).encode()
     begun = time.perf_counter()
     number = store.append(Entry("lines", now_us, body, {"source": "bench"})).result(_PATIENCE_S)

@@ -47,8 +47,9 @@ _IDLE_S: Final = 1.0
 _GATHER_S: Final = 0.02
 """What comes together is applied together, even after a long silence."""
 
-_BYTES: Final = 64 << 20
-"""What is folded at once holds at most so much, and at most `ROWS`."""
+_MOST_ROWS: Final = 2 * ROWS
+_MOST_BYTES: Final = 128 << 20
+"""What is folded at once is no more; a body is not cut, so that a batch is seldom just `ROWS`."""
 
 _PAUSE_S, _LONGEST_S = 0.1, 30.0
 """Rest before what memory is too short for is tried again: the first, and the longest."""
@@ -254,7 +255,7 @@ class Apply:
             part = part.filter(pc.greater(part["seq"], self.within))
         if not part.num_rows:
             return []
-        if part.num_rows > 1 and (part.num_rows > ROWS or part.nbytes > _BYTES):
+        if part.num_rows > 1 and (part.num_rows > _MOST_ROWS or part.nbytes > _MOST_BYTES):
             return _halves(part)
         if self._short():
             self._make_room()

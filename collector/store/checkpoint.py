@@ -20,7 +20,7 @@ import duckdb
 
 from collector.store import memory
 from collector.store.disk import KEEP, Disk, File, Manifest
-from collector.store.fold import rows_table
+from collector.store.relation_fold import rows_table
 from model.relations import RELATIONS
 from model.units import DAY_US, HOUR_US, us
 
@@ -231,9 +231,10 @@ class Checkpoints:
             return self._failed(error)
 
     def close(self) -> None:
-        """Wait for what is being written."""
+        """Wait for what is being written, and end what is done for history."""
         self.end(wait=True)
         self._writer.shutdown()
+        self._history.close()
 
     def _failed(self, error: BaseException) -> bool:
         _LOG.warning(
@@ -347,7 +348,7 @@ class Checkpoints:
             try:
                 merged = self._merged(job, table, small)
             except duckdb.Error:
-                self._history.drop_damaged()  # the next checkpoint goes on without it
+                self._history.drop_damaged(small)  # the next checkpoint goes on without it
                 raise
             manifest.segments = [one for one in manifest.segments if one not in small]
             manifest.segments.append(merged)

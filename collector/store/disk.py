@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import google_crc32c
 import orjson
+import pyarrow as pa
+from pyarrow import parquet
 
 from collector.store.fold import rows_of
 
@@ -26,7 +28,8 @@ if TYPE_CHECKING:
 KEEP: Final = 2
 """Good snapshots kept: the journal is trimmed only behind the older."""
 
-_BLOCK: Final = 4 << 20
+BLOCK: Final = 1 << 18
+"""Bytes that are read at once."""
 
 _GROUP_ROWS: Final = 16_384
 """Rows in a Parquet row group: a whole group is in memory while it is written."""
@@ -40,7 +43,7 @@ class File:
     table: str
     rows: int
     size: int
-    crc: int
+    crc: int  # -1 where nothing says what it was when it was written
     from_us: int = 0  # arrival times of its rows, where it is a segment
     to_us: int = 0
 
@@ -66,7 +69,7 @@ class Disk:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.damaged = 0
-        for name in ("segments", "snapshots", "damaged"):
+        for name in ("segments", "snapshots", "index", "damaged"):
             (root / name).mkdir(parents=True, exist_ok=True)
 
     def write(
@@ -128,11 +131,16 @@ class Disk:
                 yield found
 
     def good(self, file: File, *, whole: bool) -> bool:
-        """Tell whether *file* is there and of its size; *whole* also checks its CRC32C."""
+        """Tell whether *file* is there and of its size; *whole* also checks its CRC32C.
+
+        One without a checksum is read as Parquet instead.
+        """
         path = self.root / file.name
         try:
             if path.stat().st_size != file.size:
                 return False
+            if whole and file.crc < 0:
+                return self.proven(file) is not None
             if whole:
                 with path.open("rb") as opened:
                     return _crc(opened)[0] == file.crc
@@ -148,10 +156,20 @@ class Disk:
             if one.exists():
                 one.rename(self.root / "damaged" / one.name)
 
-    def measured(self, path: Path) -> tuple[int, int]:
-        """Return a file's CRC32C and size."""
-        with path.open("rb") as file:
-            return _crc(file)
+    def proven(self, file: File) -> File | None:
+        """Read *file* whole; return it with its checksum, or None where it cannot be read."""
+        path = self.root / file.name
+        try:
+            with parquet.ParquetFile(path) as opened:
+                for _ in opened.iter_batches(_GROUP_ROWS, use_threads=False):
+                    pass
+            with path.open("rb") as whole:
+                crc, size = _crc(whole)
+        except MemoryError:
+            raise
+        except (pa.ArrowException, OSError, ValueError):
+            return None
+        return replace(file, crc=crc, size=size)
 
     def sweep(self, kept: Iterable[Manifest], also: Iterable[File]) -> None:
         """Remove what no manifest of *kept* names, and is none of the files of *also*."""
@@ -199,7 +217,7 @@ def _quoted(path: Path) -> str:
 def _crc(file: Any) -> tuple[int, int]:  # noqa: ANN401 - any binary file
     crc, size = 0, 0
     file.seek(0)
-    while block := file.read(_BLOCK):
+    while block := file.read(BLOCK):
         crc = google_crc32c.extend(crc, block)
         size += len(block)
     return crc, size

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import duckdb
+import pyarrow as pa
 
 from collector.store import memory
+from collector.store.index import Index
+from collector.store.patrol import Patrol
+from collector.store.segment import Segment, UnreadableError
+from model.relations import ATTEMPTS
 from model.signals import COLUMNS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
-    import pyarrow as pa
+    from collections.abc import Callable, Iterable, Iterator
 
     from collector.store.disk import Disk, File
     from collector.store.recent import Recent
@@ -23,6 +27,9 @@ T = TypeVar("T")
 
 _KEYS: Final = frozenset({"task", "request_id", "trace_id"})
 
+INDEXED: Final = (ATTEMPTS,)
+"""Relations whose keys are looked up (see `fold.py`)."""
+
 
 class History:
     """What has left the hot tables. `lock` is held while its files are read, or changed."""
@@ -31,11 +38,15 @@ class History:
         self._db = db
         self._disk = disk
         self._recent = recent
-        self._read: set[str] = set()
-        self.scrubbed = False
-        """Whether every segment has been read whole since the start."""
         self.segments: tuple[File, ...] = ()
         self.lock = threading.RLock()
+        self.patrol = Patrol(disk, lambda: self.segments, self.prove)
+        self.indexes = {
+            one.name: Index(one, db, disk, segments=partial(self._of, one.name), prove=self.prove)
+            for one in INDEXED
+        }
+        for index in self.indexes.values():
+            index.load()
 
     def _of(self, table: str) -> list[File]:
         return [one for one in self.segments if one.table == table]
@@ -68,55 +79,82 @@ class History:
         return self._looked(look)
 
     def lookup(self, relation: Relation, keys: pa.Table) -> pa.Table:
-        """Return the rows that history has of *keys*, a table of a relation's keys."""
+        """Return the rows that history has of *keys*, a table of a relation's keys.
+
+        What is read depends on how many of them history has, not on how long it is (see `Index`).
+        """
 
         def look() -> pa.Table:
-            files = self._of(relation.name)
-            sources = [f"settled_{relation.name}", *([self._disk.sql(files)] if files else [])]
-            every = " UNION ALL BY NAME ".join(f"SELECT * FROM {source}" for source in sources)
+            held = list(self._having(relation, keys))
             # a cursor of its own: a file that cannot be read must not end the fold's transaction
             with self._db.cursor() as cursor:
                 cursor.register("wanted", keys)
+                every = f"SELECT * FROM settled_{relation.name}"
+                if held:
+                    # segments of an older version may lack a column
+                    cursor.register("held", pa.concat_tables(held, promote_options="permissive"))
+                    every += " UNION ALL BY NAME SELECT * FROM held"
                 return cursor.sql(
                     f"SELECT h.* FROM ({every}) h SEMI JOIN wanted USING ({relation.key_list})"
                 ).to_arrow_table()
 
         return self._looked(look)
 
+    def _having(self, relation: Relation, keys: pa.Table) -> Iterator[pa.Table]:
+        """Yield rows of segments that may be of *keys*; those that are of them are among these."""
+        index = self.indexes.get(relation.name)
+        places, known = index.find(keys) if index else ({}, set())
+        for file in self._of(relation.name):
+            if file.name in known and file.name not in places:
+                continue
+            with Segment(self._disk.root, file) as segment:
+                groups = places[file.name] if file.name in known else range(segment.groups)
+                yield from segment.having(keys, sorted(groups))
+
     def _looked(self, look: Callable[[], T]) -> T:
         """Return what *look* finds; damaged segments are set aside where it cannot be read."""
         with self.lock:
-            try:
-                return look()
-            except duckdb.Error as error:
-                if memory.is_short(error) or not self.drop_damaged():
-                    raise
-                return look()
+            while True:
+                try:
+                    return look()
+                except UnreadableError as error:
+                    if not self.drop_damaged([error.file]):
+                        raise
+                except duckdb.Error as error:
+                    if memory.is_short(error) or not self.drop_damaged(self.segments):
+                        raise
 
     def replace(self, segments: Iterable[File], signals: int) -> None:
         """Take *segments* for what there was; they hold the oldest *signals* tables of `recent`."""
         with self.lock:
             self.segments = tuple(segments)
             self._recent.drop(signals)
+        for index in self.indexes.values():
+            index.refresh()
 
-    def scrub(self) -> None:
-        """Read one segment whole, another each time: damage is found before it is asked for."""
-        names = {one.name for one in self.segments}
-        self._read &= names
-        unread = [one for one in self.segments if one.name not in self._read]
-        if not unread:
-            self.scrubbed = True
-            self._read.clear()
-            return
-        self._read.add(unread[0].name)
-        if not self._disk.good(unread[0], whole=True):
-            self.drop_damaged()
-
-    def drop_damaged(self) -> bool:
-        """Read all segments; set aside those that are not as written. True where there were any."""
+    def drop_damaged(self, suspects: Iterable[File]) -> bool:
+        """Read *suspects*; set aside those that are not as written. True where there were any."""
         with self.lock:
-            damaged = [one for one in self.segments if not self._disk.good(one, whole=True)]
+            suspects = [one for one in suspects if one in self.segments]
+            damaged = [one for one in suspects if not self._disk.good(one, whole=True)]
             for one in damaged:
                 self._disk.set_aside(self._disk.root / one.name)
             self.segments = tuple(one for one in self.segments if one not in damaged)
         return bool(damaged)
+
+    def prove(self, file: File) -> None:
+        """Read *file* whole: give it its checksum where it has none, set it aside if damaged."""
+        if file.crc >= 0:
+            self.drop_damaged([file])
+            return
+        proven = self._disk.proven(file)  # long, and nobody waits for it
+        with self.lock:
+            if proven is None:
+                self.drop_damaged([file])
+            else:
+                self.segments = tuple(proven if one == file else one for one in self.segments)
+
+    def close(self) -> None:
+        """End what goes on in the background."""
+        for index in self.indexes.values():
+            index.close()

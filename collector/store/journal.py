@@ -184,6 +184,9 @@ class Journal:
             self._note(error)
             msg = f"the journal could not be written: {error}"
             raise JournalFullError(msg) from error
+        except BaseException:  # what SQLite cannot take: the next ones it can
+            self._db.execute("ROLLBACK")
+            raise
         self.last_id += len(rows)
         self._renamed = True
         return records

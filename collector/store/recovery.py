@@ -22,7 +22,7 @@ from collector.store import memory
 from collector.store.disk import KEEP, File, Manifest
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from collector.store.disk import Disk
@@ -82,16 +82,27 @@ class Recovery:
         Where *journal* still has all that is past an older checkpoint, a newer one with any damage
         is dropped: replaying makes it anew. Where it has not, what is whole is taken, and what is
         damaged is lost; hot tables are then folded from signals. Start-up never refuses.
+
+        Segments are many: only those are read whole here that could be made anew. What is wrong
+        with others is found when they are read, or by the `Patrol`.
         """
         found = list(self._disk.manifests())
         for at, manifest in enumerate(found):
             older = found[at + 1] if at + 1 < len(found) else Manifest(0, 0)
             known = {file.name for file in older.segments}
-            damaged = self._damaged(manifest, known)
+            covered = journal.has(older.applied, manifest.applied)
+            damaged = [
+                *(file for file in manifest.hot if not self._disk.good(file, whole=True)),
+                *(
+                    file
+                    for file in manifest.segments
+                    if not self._disk.good(file, whole=covered and file.name not in known)
+                ),
+            ]
             for file in damaged:
                 self._disk.set_aside(self._disk.root / file.name)
             new = [file.name for file in damaged if file.name not in known]
-            if new and journal.has(older.applied, manifest.applied):
+            if new and covered:
                 _LOG.warning("damaged, and made anew: %s", ", ".join(new))
                 continue
             manifest.segments = [one for one in manifest.segments if one not in damaged]
@@ -104,17 +115,6 @@ class Recovery:
             return []
         self._fold_again(adopted)
         return [adopted]
-
-    def _damaged(self, manifest: Manifest, known: Container[str]) -> list[File]:
-        """Return the files of *manifest* that are not as written.
-
-        All are read whole but those that are *known* for longer: they are many, and looked at only.
-        """
-        return [
-            file
-            for file in (*manifest.hot, *manifest.segments)
-            if not self._disk.good(file, whole=file.name not in known)
-        ]
 
     # -- the hot tables ---------------------------------------------------------------------
 
@@ -224,24 +224,33 @@ class Recovery:
         return Manifest(applied, made_us, segments=kept, within=within)
 
     def _found(self, path: Path, table: str) -> tuple[File, set[str], int]:
-        """Return what a segment holds, read whole, the names of those merged into it, the last seq.
+        """Return what a segment holds, the names of those merged into it, and the last seq.
 
-        Raises one of `_UNREADABLE` where it is damaged.
+        By what is written at its end: to read them all would take minutes. So it has no checksum
+        yet. Raises one of `_UNREADABLE` where it is damaged there.
         """
-        rows, last, low, high = 0, 0, [], []
-        for part in _parts(path):
-            at = pc.min_max(part["arrived_us" if table == "signals" else "last_seen_us"]).as_py()
-            rows += part.num_rows
-            if table == "signals":
-                last = max(last, pc.max(part["seq"]).as_py() or 0)
-            low.append(at["min"] or 0)
-            high.append(at["max"] or 0)
-        notes = parquet.read_schema(path).metadata or {}
-        crc, size = self._disk.measured(path)
-        name = f"segments/{path.name}"
-        file = File(name, table, rows, size, crc, min(low, default=0), max(high, default=0))
+        with parquet.ParquetFile(path) as file:
+            notes, rows = file.metadata.metadata or {}, file.metadata.num_rows
+            low, high = _extent(file, "arrived_us" if table == "signals" else "last_seen_us")
+            last = _extent(file, "seq")[1] if table == "signals" else 0
+        found = File(f"segments/{path.name}", table, rows, path.stat().st_size, -1, low, high)
         parts = {one for one in notes.get(b"merged", b"").decode().split(",") if one}
-        return file, parts, last
+        return found, parts, last
+
+
+def _extent(file: parquet.ParquetFile, column: str) -> tuple[int, int]:
+    """Return the least and the greatest value of *column*, a number; 0 where there is none.
+
+    Raises ValueError where there is no such column.
+    """
+    at = file.schema_arrow.names.index(column)
+    groups = (file.metadata.row_group(i).column(at) for i in range(file.metadata.num_row_groups))
+    told = [one.statistics for one in groups]
+    if all(one is not None and (one.has_min_max or one.null_count) for one in told):
+        told = [one for one in told if one.has_min_max]
+        return min((one.min for one in told), default=0), max((one.max for one in told), default=0)
+    found = pc.min_max(file.read([column])[column]).as_py()
+    return found["min"] or 0, found["max"] or 0
 
 
 def _parts(path: Path) -> Iterator[pa.Table]:

@@ -19,7 +19,7 @@ from collector.store.history import History
 from collector.store.journal import Entry, Journal, JournalFullError
 from collector.store.recent import Recent
 from collector.store.recovery import Kept, Recovery
-from model.units import MINUTE_US, SECOND_US, us
+from model.units import SECOND_US, us
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,10 +51,6 @@ _QUIET_US: Final = 5 * SECOND_US
 _SPILLS: Final = 4
 """So many spills make a segment's rows: so much of the signals is in memory."""
 
-_SCRUB_US: Final = MINUTE_US
-"""So often one segment is read whole, to see whether it is as it was written; after the start,
-until all have been read, each second."""
-
 
 class Store:
     """One data folder, held by one process.
@@ -83,6 +79,7 @@ class Store:
             bin_us=us(limits.bin_s),
             settle_us=us(limits.settle_s),
             lookup=self.history.lookup,
+            limit_bytes=self._engine_bytes,
         )
         self._checkpoints = Checkpoints(
             self._db,
@@ -97,8 +94,9 @@ class Store:
         self._refused = 0
         self._latest_us = clock()
         self._checkpointed_rows = 0
-        self._quiet = (0, 0)  # batches until then, and when that was; 0 once memory was given back
-        self._checkpointed_us = self._noted_us = self._scrubbed_us = self._latest_us
+        # batches until then, and when that was; 0 once memory was given back
+        self._quiet = (0, self._latest_us)
+        self._checkpointed_us = self._noted_us = self._latest_us
         covered = self._checkpoints.resume(
             Recovery(
                 self._disk,
@@ -180,14 +178,13 @@ class Store:
     def _housekeeping(self) -> None:
         now = self._clock()
         if now < self._latest_us:  # the clock was put back: nothing waits for it to come round
-            self._noted_us = self._scrubbed_us = self._checkpointed_us = 0
+            self._noted_us = self._checkpointed_us = 0
+            self._quiet = (self.stats.batches, now)
         self._latest_us = now
         if now - self._noted_us >= SECOND_US:
             self._noted_us = now
             self._folder.alive(now)
-        if now - self._scrubbed_us >= (_SCRUB_US if self.history.scrubbed else SECOND_US):
-            self._scrubbed_us = now
-            self.history.scrub()
+            self.history.patrol.walk(now)
         self._checkpoints.end()
         if self.stats.batches != self._quiet[0]:
             self._quiet = (self.stats.batches, now)
@@ -276,9 +273,9 @@ class Store:
     # -- what it says of itself -------------------------------------------------------------
 
     def sizes(self) -> Iterator[tuple[str, int]]:
-        """Yield what takes room on disk, in bytes: journal, segments, snapshots."""
+        """Yield what takes room on disk, in bytes: journal, segments, snapshots, index."""
         yield "journal", size_of(self._disk.root / "journal.sqlite")
-        for name in ("segments", "snapshots"):
+        for name in ("segments", "snapshots", "index"):
             yield name, self._disk.size(name)
 
     @property

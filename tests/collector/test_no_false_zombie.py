@@ -263,7 +263,7 @@ def test_a_detector_that_fails_ends_nothing(tmp_path: Path) -> None:
         replace(each, sql="SELECT nothing") if each.name == "zombie_task" else each
         for each in load()
     ]
-    watch.judge._detectors = broken
+    watch.judge.detectors = broken
     reader = one.reader()
     report = watch.judge.evaluate(reader, clock(), heard_us=clock())
     reader.close()
