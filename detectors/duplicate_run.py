@@ -1,0 +1,312 @@
+"""One task was run twice: at the same time, or by two runs that both succeeded.
+
+## Meaning
+Either two runs of the task overlap by more than `overlap_min_s`, beyond what the clocks of their
+processes may differ by (a run without an end counts up to its last sign of life); or two of its
+runs succeeded, and nobody had asked for the second: the first one's success was not recorded, or
+the work was delivered again without being handed out again.
+
+## Impact
+What the task does was done twice: two orders, two mails, two writers on one file. Unless it is
+idempotent, somebody has to undo one of them.
+
+## Diagnosis
+Compare the two runs in the timeline. Same attempt, two agents: was it delivered again (a
+visibility time-out shorter than the run, a long ETA), or picked up by two nodes without a lock? A
+later attempt: was the first one only believed to be dead, by a limit too short, a lost report, or
+a missed heartbeat?
+
+## Mitigation
+Undo the effects of one run. Then take a lease before the work starts and renew it while it runs,
+make the time-out after which work is delivered again longer than the slowest run, and let the
+task's effects carry the task ID, so that the second time does nothing.
+"""
+
+from detectors._kit import Case, Detector
+
+_A = {"side": "agent", "service": "agent", "task_name": "sync", "task": "t1"}
+_D = {"side": "dispatcher", "service": "oxr", "task_name": "sync", "task": "t1"}
+_OUT = {**_D, "t": -120, "phase": "dispatched"}
+
+
+def _run(
+    agent: str, begun: float, ended: float, attempt: int = 1, outcome: str = "success"
+) -> list[dict[str, object]]:
+    """Return one run of the task by *agent*."""
+    one = {**_A, "instance": agent, "attempt": attempt}
+    return [
+        {**one, "t": begun, "phase": "started"},
+        {**one, "t": ended, "phase": "finished", "outcome": outcome},
+    ]
+
+
+def _told(rows: list[dict[str, object]], **more: object) -> list[dict[str, object]]:
+    """Return *rows* with *more* said in each."""
+    return [{**row, **more} for row in rows]
+
+
+DETECTOR = Detector(
+    severity="warning",
+    lasts="occurrence",
+    every_s=30.0,
+    follows=(
+        "gave_up_but_committed",
+        "lost_report",
+        "silent_task",
+        "timeout_lattice",
+        "zombie_task",
+    ),
+    thresholds={"overlap_min_s": 1.0},
+    sql="""
+WITH again AS (
+  SELECT DISTINCT o.namespace, o.task FROM attempts o
+  WHERE o.last_seen_us > {now} - {occurrence_us} AND (o.attempt > 1
+    OR o.started_us < o.started_last_us OR o.finished_us < o.finished_last_us)
+),
+told AS (
+  SELECT r.namespace, r.task, r.attempt, r.instance, r.boot, r.service, r.host, r.name,
+    r.started_us, r.finished_us, r.finished_seen_us, r.outcome, r.last_seen_us,
+    coalesce(r.finished_us, r.sign_last_us) AS until_us
+  FROM runs r WHERE EXISTS (SELECT 1 FROM again g WHERE g.namespace = r.namespace
+    AND g.task = r.task)
+),
+tasks AS (
+  SELECT o.namespace, o.task, o.attempt, o.service, o.queue, o.recorded_state, o.requeued_us,
+    o.joined_late
+  FROM attempts o WHERE EXISTS (SELECT 1 FROM again g WHERE g.namespace = o.namespace
+    AND g.task = o.task)
+),
+heard AS (
+  SELECT m.namespace, m.task, coalesce(m.instance, '') AS instance, m.phase, m.purpose, m.kind,
+    m.ts_us, m.arrived_us
+  FROM marks m WHERE EXISTS (SELECT 1 FROM again g WHERE g.namespace = m.namespace
+    AND g.task = m.task)
+),
+kinds AS (
+  SELECT namespace, task, instance, min(kind) AS least, max(kind) AS most
+  FROM heard GROUP BY namespace, task, instance
+),
+asked AS (
+  SELECT namespace, task, max(ts_us) AS ts_us, max(arrived_us) AS arrived_us
+  FROM heard WHERE phase IN ('enqueued', 'dispatched')
+    OR phase = 'call.committed' AND purpose = 'dispatch'
+  GROUP BY namespace, task
+),
+clock AS (
+  SELECT namespace, instance, min(lag_us) AS least_us, max(lag_us) AS most_us
+  FROM instances WHERE instance <> '' GROUP BY namespace, instance
+),
+pairs AS (
+  SELECT f.namespace AS namespace, f.task AS task, f.attempt AS first_attempt,
+    s.attempt AS attempt, f.instance AS other_agent, s.instance AS agent, s.host AS host,
+    s.service AS agent_service, coalesce(s.name, f.name) AS name, s.started_us AS started_us,
+    f.outcome AS first_outcome, s.outcome AS outcome, f.finished_us AS first_finished_us,
+    f.finished_seen_us AS first_finished_seen_us, f.instance = s.instance AND
+      (f.boot = s.boot OR f.boot = '' OR s.boot = '') AS one_process,
+    f.finished_us IS NOT NULL AND s.finished_us IS NOT NULL AS both_ended,
+    CASE WHEN f.until_us < s.until_us THEN f.until_us ELSE s.until_us END - s.started_us
+      AS overlap_us,
+    abs(f.started_us - s.started_us) < 1000000 AND abs(f.until_us - s.until_us) < 1000000
+      AS alike
+  FROM told f JOIN told s ON s.namespace = f.namespace AND s.task = f.task
+  WHERE f.instance <> '' AND s.instance <> ''
+    AND (f.attempt <> s.attempt OR f.instance <> s.instance OR f.boot <> s.boot)
+    AND (f.started_us < s.started_us OR f.started_us = s.started_us AND
+      (f.instance < s.instance OR f.instance = s.instance AND
+        (f.boot < s.boot OR f.boot = s.boot AND f.attempt < s.attempt)))
+    AND (f.last_seen_us > {now} - {occurrence_us} OR s.last_seen_us > {now} - {occurrence_us})
+),
+weighed AS (
+  SELECT p.namespace AS namespace, p.task AS task, p.name AS name,
+    coalesce(t.service, p.agent_service) AS service, t.queue AS queue, p.attempt AS attempt,
+    p.first_attempt, p.agent AS agent, p.other_agent, p.host, p.agent_service, p.started_us,
+    coalesce(p.first_outcome, 'still running') AS first_outcome,
+    coalesce(p.outcome, 'still running') AS outcome,
+    CASE WHEN p.one_process THEN 0
+      ELSE (CASE WHEN c.most_us > d.most_us THEN c.most_us ELSE d.most_us END)
+        - (CASE WHEN c.least_us < d.least_us THEN c.least_us ELSE d.least_us END) END AS unsure_us,
+    CASE WHEN NOT p.one_process OR p.attempt <> p.first_attempt AND p.both_ended
+      THEN p.overlap_us ELSE 0 END AS overlap_us,
+    CASE WHEN p.first_outcome = 'success' AND p.outcome = 'success' AND p.overlap_us <= 0
+        AND coalesce(f.recorded_state, '') <> 'success' AND (f.requeued_us IS NOT NULL
+          OR p.attempt <> p.first_attempt AND f.recorded_state IS NOT NULL) THEN 1
+      WHEN p.first_outcome = 'success' AND p.outcome = 'success' AND p.overlap_us <= 0
+        AND p.attempt = p.first_attempt AND NOT p.one_process AND NOT t.joined_late
+        AND p.first_finished_us > {now} - 3600000000 AND q.ts_us < p.first_finished_us
+        AND q.arrived_us <= p.first_finished_seen_us THEN 1 ELSE 0 END AS twice
+  FROM pairs p
+  JOIN tasks t ON t.namespace = p.namespace AND t.task = p.task AND t.attempt = p.attempt
+  JOIN tasks f ON f.namespace = p.namespace AND f.task = p.task AND f.attempt = p.first_attempt
+  JOIN clock c ON c.namespace = p.namespace AND c.instance = p.other_agent
+  JOIN clock d ON d.namespace = p.namespace AND d.instance = p.agent
+  LEFT JOIN asked q ON q.namespace = p.namespace AND q.task = p.task
+  LEFT JOIN kinds k ON k.namespace = p.namespace AND k.task = p.task AND k.instance = p.other_agent
+  LEFT JOIN kinds l ON l.namespace = p.namespace AND l.task = p.task AND l.instance = p.agent
+  WHERE NOT (p.alike AND p.attempt = p.first_attempt
+    AND coalesce(k.most < l.least OR l.most < k.least, FALSE))
+)
+SELECT a.namespace, a.task AS subject, a.name, a.service, a.queue, a.started_us AS since_us,
+  a.task, a.attempt, a.first_attempt, a.agent, a.other_agent, a.agent_service, a.host, a.outcome,
+  a.first_outcome, a.unsure_us / 1e6 AS clocks_within_s,
+  CASE WHEN a.overlap_us > a.unsure_us THEN (a.overlap_us - a.unsure_us) / 1e6 ELSE 0.0 END
+    AS overlap_s
+FROM weighed a
+WHERE a.overlap_us - a.unsure_us > {overlap_min_s} * 1e6 OR a.twice = 1
+QUALIFY row_number() OVER (PARTITION BY a.namespace, a.task
+  ORDER BY a.overlap_us - a.unsure_us DESC, a.attempt, a.agent, a.other_agent, a.first_attempt) = 1
+ORDER BY since_us, subject""",
+    fix="Find out which run of {task} is to count, and undo the other: {other_agent} (attempt"
+    " {first_attempt}: {first_outcome}) and {agent} (attempt {attempt}: {outcome}) both ran it, for"
+    " {overlap_s} s at the same time.",
+    cases=[
+        Case(
+            "two agents have it, for 1.1 s at the same time",
+            [_OUT, *_run("agent-1", -60, -30), *_run("agent-2", -31.1, -20, outcome="failure")],
+            ["t1"],
+            "confirmed",
+        ),
+        Case(
+            "for 1 s",
+            [_OUT, *_run("agent-1", -60, -30), *_run("agent-2", -31, -20, outcome="failure")],
+            [],
+        ),
+        Case(
+            "for 2.9 s, by clocks that may be 2 s apart: 0.9 s is sure",
+            [
+                _OUT,
+                *_run("agent-1", -60, -30),
+                {**_A, "t": -32.9, "arrived": -30.9, "phase": "started", "instance": "agent-2"},
+                {**_A, "t": -20, "arrived": -18, "phase": "finished", "instance": "agent-2"},
+            ],
+            [],
+        ),
+        Case(
+            "the first attempt was believed dead, and still beats beside the second",
+            [
+                _OUT,
+                {**_A, "t": -100, "phase": "started", "instance": "agent-1"},
+                {**_A, "t": -10, "phase": "heartbeat", "instance": "agent-1"},
+                {**_A, "t": -40, "phase": "started", "instance": "agent-2", "attempt": 2},
+                {**_A, "t": -5, "phase": "heartbeat", "instance": "agent-2", "attempt": 2},
+            ],
+            ["t1"],
+            "confirmed",
+        ),
+        Case(
+            "no end and no sign after the second began: that proves nothing",
+            [
+                _OUT,
+                {**_A, "t": -100, "phase": "started", "instance": "agent-1"},
+                *_run("agent-2", -40, -10, attempt=2),
+            ],
+            [],
+        ),
+        Case(
+            "retries one after the other",
+            [
+                _OUT,
+                *_run("agent-1", -100, -80, outcome="failure"),
+                {**_D, "t": -79, "phase": "recorded", "state": "failure"},
+                *_run("agent-2", -70, -50, attempt=2),
+            ],
+            [],
+        ),
+        Case(
+            "a success that was taken for a time-out, and done again",
+            [
+                _OUT,
+                *_run("agent-1", -100, -80),
+                {**_D, "t": -79, "phase": "recorded", "state": "timeout"},
+                *_run("agent-2", -70, -50, attempt=2),
+            ],
+            ["t1"],
+            "confirmed",
+        ),
+        Case(
+            "requeued under the same number, though it had succeeded",
+            [
+                _OUT,
+                *_run("agent-1", -100, -80),
+                {**_D, "t": -75, "phase": "requeued"},
+                {**_D, "t": -74, "phase": "dispatched"},
+                *_run("agent-2", -70, -50),
+            ],
+            ["t1"],
+            "confirmed",
+        ),
+        Case(
+            "delivered a second time, which nobody had asked for",
+            [_OUT, *_run("agent-1", -100, -80), *_run("agent-2", -70, -50)],
+            ["t1"],
+            "confirmed",
+        ),
+        Case(
+            "the task ID was used anew: handed out again after the first had ended",
+            [
+                _OUT,
+                *_run("agent-1", -100, -80),
+                {**_D, "t": -75, "phase": "dispatched"},
+                *_run("agent-2", -70, -50),
+            ],
+            [],
+        ),
+        Case(
+            "a person ran again what is recorded as a success",
+            [
+                _OUT,
+                *_run("agent-1", -100, -80),
+                {**_D, "t": -79, "phase": "recorded", "state": "success"},
+                {**_D, "t": -75, "phase": "enqueued", "attempt": 2},
+                *_run("agent-2", -70, -50, attempt=2),
+            ],
+            [],
+        ),
+        Case(
+            "agents alone are heard: whether the second was asked for is not known",
+            [*_run("agent-1", -100, -80), *_run("agent-2", -70, -50)],
+            [],
+        ),
+        Case(
+            "the same record twice",
+            [_OUT, *_run("agent-1", -60, -30), *_run("agent-1", -60, -30)],
+            [],
+        ),
+        Case(
+            "one run, told with and without the process's boot",
+            [
+                _OUT,
+                *_run("agent-1", -60, -30),
+                *_told(_run("agent-1", -60.01, -30.01), boot="b1"),
+            ],
+            [],
+        ),
+        Case(
+            "one run, told with and without the process",
+            [_OUT, *_run("agent-1", -60, -30), *_told(_run("", -60.01, -30.01), instance=None)],
+            [],
+        ),
+        Case(
+            "one run, in a log under one name and in spans under another",
+            [
+                _OUT,
+                *_run("agent-1", -60, -30),
+                {
+                    **_A,
+                    "kind": "span",
+                    "t": -60.01,
+                    "end": -29.99,
+                    "phase": "finished",
+                    "outcome": "success",
+                    "instance": "8d5f",
+                },
+            ],
+            [],
+        ),
+        Case(
+            "two nodes without a lock, at the same moment, in the same kind of log",
+            [_OUT, *_run("agent-1", -60, -30), *_run("agent-2", -60.01, -29.99)],
+            ["t1"],
+            "confirmed",
+        ),
+    ],
+)
