@@ -58,10 +58,15 @@ DETECTOR = Detector(
     ),
     thresholds={"overlap_min_s": 1.0},
     sql="""
-WITH again AS (
+WITH likely AS (
   SELECT DISTINCT o.namespace, o.task FROM attempts o
   WHERE o.last_seen_us > {now} - {occurrence_us} AND (o.attempt > 1
     OR o.started_us < o.started_last_us OR o.finished_us < o.finished_last_us)
+),
+again AS (
+  SELECT r.namespace, r.task FROM runs r WHERE EXISTS (SELECT 1 FROM likely l
+    WHERE l.namespace = r.namespace AND l.task = r.task)
+  GROUP BY r.namespace, r.task HAVING count(*) > 1
 ),
 told AS (
   SELECT r.namespace, r.task, r.attempt, r.instance, r.boot, r.service, r.host, r.name,
