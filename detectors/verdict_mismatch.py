@@ -50,7 +50,8 @@ DETECTOR = Detector(
 WITH parted AS (
   SELECT a.* FROM (
     SELECT o.namespace, o.task, o.attempt, o.name, o.service, o.queue, o.agent, o.request_id,
-      o.exit_code, o.recorded_state, o.recorded_us, o.recorded_last_us, o.reason,
+      o.exit_code, o.recorded_state, o.recorded_us, o.recorded_seen_us,
+      o.recorded_last_us, o.reason,
       coalesce(o.outcome, CASE WHEN o.exit_code = 0 THEN 'success'
         WHEN o.exit_code IS NOT NULL THEN 'failure' END) AS outcome,
       CASE WHEN o.finished_seen_us > o.recorded_seen_us THEN o.finished_seen_us
@@ -110,7 +111,9 @@ FROM parted p
 LEFT JOIN said s ON s.namespace = p.namespace AND s.task = p.task AND s.attempt = p.attempt
 LEFT JOIN revised v ON v.namespace = p.namespace AND v.task = p.task AND v.attempt = p.attempt
 LEFT JOIN renumbered n ON n.namespace = p.namespace AND n.task = p.task AND n.attempt = p.attempt
-WHERE v.task IS NULL AND NOT (p.recorded_state = 'success' AND coalesce(s.succeeded, 0) = 1)
+WHERE v.task IS NULL AND NOT (p.recorded_us < p.recorded_last_us AND p.reason IS NOT NULL
+    AND p.recorded_seen_us < (SELECT min(m.arrived_us) FROM marks m))
+  AND NOT (p.recorded_state = 'success' AND coalesce(s.succeeded, 0) = 1)
 ORDER BY since_us, subject""",
     clears="""
 SELECT namespace, task || '/' || CAST(attempt AS VARCHAR) AS subject,
