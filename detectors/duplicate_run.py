@@ -138,7 +138,8 @@ weighed AS (
       WHEN p.first_outcome = 'success' AND p.outcome = 'success' AND p.overlap_us <= 0
         AND p.attempt = p.first_attempt AND NOT p.one_process AND NOT t.joined_late
         AND p.first_finished_seen_us >= (SELECT min(m.arrived_us) FROM marks m)
-        AND q.ts_us < p.first_finished_us AND q.arrived_us <= p.first_finished_seen_us THEN 1 ELSE 0 END AS twice
+        AND q.ts_us < p.first_finished_us AND q.arrived_us <= p.first_finished_seen_us THEN 1
+      ELSE 0 END AS twice
   FROM pairs p
   JOIN tasks t ON t.namespace = p.namespace AND t.task = p.task AND t.attempt = p.attempt
   JOIN tasks f ON f.namespace = p.namespace AND f.task = p.task AND f.attempt = p.first_attempt
