@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,8 @@ def evaluated(reader: duckdb.DuckDBPyConnection, now_us: int, times: int) -> dic
     by_detector: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         findings = FindingsFile(Path(folder) / "findings.sqlite")
-        judge = Judge(load(), findings)
+        # all of them each time, also those that are looked for less often
+        judge = Judge([replace(one, every_s=0.0) for one in load()], findings)
         for _ in range(times + 1):
             begun = time.perf_counter()
             report = judge.evaluate(reader, now_us, heard_us=now_us)

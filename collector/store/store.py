@@ -210,7 +210,8 @@ class Store:
             self._checkpoint(again=True)
             return
         new = rows - self._checkpointed_rows
-        old = new and age_us >= us(self._limits.checkpoint_s)
+        behind = self._checkpoints.applied < self.applied  # also after one that failed
+        old = (behind or waiting) and age_us >= us(self._limits.checkpoint_s)
         many = new >= self._limits.segment_rows and age_us >= SECOND_US
         if old or many:
             if self._checkpoints.begin(self.applied, now, within=self._apply.within):

@@ -50,8 +50,9 @@ FIGURES = {
     "limits": ON_DISK | STAGES,
     "eval": EVALUATED | DETECTORS,
     "settled": {
-        "total_ms", "first_ms", "findings", "lookup_one_ms", "lookup_thousand_ms",
-        "applied_new_ms", "applied_agent_ms", "opened_s", "history_mb",
+        "total_ms", "first_ms", "findings", "lookup_unknown_ms", "lookup_one_ms",
+        "lookup_thousand_ms", "lookup_spread_ms", "applied_new_ms", "applied_agent_ms",
+        "indexed_us", "index_bytes_per_row", "opened_s", "history_mb",
     },
     "visible": {
         "posted", "call_p50_s", "call_max_s", "zombie_p50_s", "zombie_max_s", "visible_max_s",
