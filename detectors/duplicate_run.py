@@ -50,6 +50,7 @@ DETECTOR = Detector(
     lasts="occurrence",
     every_s=30.0,
     follows=(
+        "agent_down",
         "gave_up_but_committed",
         "lost_report",
         "silent_task",

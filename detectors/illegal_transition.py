@@ -50,7 +50,13 @@ DETECTOR = Detector(
     severity="warning",
     lasts="occurrence",
     every_s=30.0,
-    follows=("gave_up_but_committed", "silent_task", "timeout_lattice", "zombie_task"),
+    follows=(
+        "agent_down",
+        "gave_up_but_committed",
+        "silent_task",
+        "timeout_lattice",
+        "zombie_task",
+    ),
     thresholds={"order_margin_s": 1.0},
     sql="""
 WITH clock AS (

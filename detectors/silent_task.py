@@ -32,8 +32,17 @@ _RUN = [
 DETECTOR = Detector(
     severity="warning",
     witness="agent",
+    follows=("agent_down",),
     thresholds={"silence_min_s": 90.0, "beats_missed": 3.0},
     sql="""
+WITH agents AS (
+  SELECT l.namespace, l.instance,
+    max(CASE WHEN l.boot <> '' AND l.mixed = 0 THEN l.next_us END) AS back_us,
+    max(CASE WHEN l.newest = 1 AND l.interval_us IS NOT NULL
+        AND {now} - l.heard_us > greatest(3 * l.interval_us, 60000000)
+      THEN 1 ELSE 0 END) AS down
+  FROM lives l GROUP BY l.namespace, l.instance
+)
 SELECT a.namespace, a.task || '/' || CAST(a.attempt AS VARCHAR) AS subject, a.name, a.service,
   a.queue, a.sign_last_us AS since_us, a.sign_last_seen_us + a.limit_us AS deadline_us,
   a.task, a.attempt, a.request_id, a.agent, ({now} - a.sign_last_seen_us) / 1e6 AS silent_s,
@@ -51,7 +60,9 @@ FROM (
       AND o.dead_lettered_us IS NULL AND o.yielded_us IS NULL
   ) a WHERE a.interval_us IS NOT NULL
 ) a
+LEFT JOIN agents g ON g.namespace = a.namespace AND g.instance = a.agent
 WHERE {now} - a.sign_last_seen_us > a.limit_us
+  AND (a.joined_late OR coalesce(g.down, 0) = 0 AND coalesce(g.back_us, 0) < a.sign_last_us)
   AND NOT EXISTS (SELECT 1 FROM instances i WHERE i.namespace = a.namespace AND i.instance = a.agent
     AND i.stopped_us IS NOT NULL AND i.stopped_last_us >= a.sign_us)
   AND NOT EXISTS (SELECT 1 FROM attempts b WHERE b.namespace = a.namespace AND b.task = a.task
@@ -95,6 +106,26 @@ FROM attempts WHERE sign_us IS NOT NULL""",
                 *_RUN,
                 {**_A, "t": -95, "phase": "heartbeat", "task": "t1", "beat_s": 30.0},
                 {**_A, "t": -91, "phase": "instance.stopped"},
+            ],
+            [],
+        ),
+        Case(
+            "its agent has fallen silent altogether: that is told of the agent, once",
+            [
+                *_RUN,
+                {**_A, "t": -95, "phase": "heartbeat", "beat_s": 10.0},
+                {**_A, "t": -95, "phase": "heartbeat", "task": "t1", "beat_s": 30.0},
+            ],
+            [],
+        ),
+        Case(
+            "its agent is back as a new process: that is told of the agent too",
+            [
+                *_RUN[:1],
+                {**_RUN[1], "boot": "b1"},
+                {**_A, "t": -95, "phase": "heartbeat", "task": "t1", "beat_s": 30.0, "boot": "b1"},
+                {**_A, "t": -5, "phase": "heartbeat", "boot": "b2"},
+                *_RUN[2:],
             ],
             [],
         ),

@@ -56,7 +56,7 @@ def _samples(
 DETECTOR = Detector(
     severity="warning",
     every_s=15.0,
-    follows=("crash_loop",),
+    follows=("agent_down", "crash_loop"),
     thresholds={
         "queue_grace_s": 600.0,
         "overtaken_min": 20.0,

@@ -44,7 +44,7 @@ DETECTOR = Detector(
     severity="warning",
     lasts="occurrence",
     every_s=15.0,
-    follows=("lost_report", "silent_task", "slow_report", "timeout_lattice"),
+    follows=("agent_down", "lost_report", "silent_task", "slow_report", "timeout_lattice"),
     thresholds={"verdict_grace_s": 15.0},
     sql="""
 WITH parted AS (

@@ -35,6 +35,42 @@ SELECT namespace, service, instance, count(*) AS n, min(arrived_us) AS first_see
 FROM marks WHERE phase = 'heartbeat' AND task IS NULL GROUP BY namespace, service, instance"""
 """The beat that an instance keeps, learned from its recent heartbeats: how many, how far apart."""
 
+LIVES: Final = """
+SELECT i.namespace AS namespace, i.service AS service, i.instance AS instance, i.boot AS boot,
+  i.first_us AS first_us, i.last_us AS last_us, i.last_seen_us AS last_seen_us, i.clean AS clean,
+  i.stopped_last_us AS stopped_us,
+  CASE WHEN i.stopped_last_us > i.stopped_seen_us THEN i.stopped_last_us ELSE i.stopped_seen_us END
+    AS stopped_seen_us, i.next_us AS next_us, i.next_seen_us AS next_seen_us,
+  i.heard_us AS heard_us, i.spoke_us AS spoke_us, i.newest AS newest,
+  coalesce(i.promised_s * 1e6, CASE WHEN b.n >= 3 THEN b.interval_us END) AS interval_us,
+  max(CASE WHEN i.before_us > i.first_us + 1000000 THEN 1 ELSE 0 END)
+    OVER (PARTITION BY i.namespace, i.service, i.instance) AS mixed
+FROM (
+  SELECT k.*,
+    min(k.first_us) OVER (PARTITION BY k.namespace, k.service, k.instance, k.named
+      ORDER BY k.first_us, k.boot ROWS BETWEEN 1 FOLLOWING AND 1 FOLLOWING) AS next_us,
+    min(k.first_seen_us) OVER (PARTITION BY k.namespace, k.service, k.instance, k.named
+      ORDER BY k.first_us, k.boot ROWS BETWEEN 1 FOLLOWING AND 1 FOLLOWING) AS next_seen_us,
+    max(k.last_us) OVER (PARTITION BY k.namespace, k.service, k.instance, k.named
+      ORDER BY k.first_us, k.boot ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before_us,
+    max(k.last_seen_us) OVER (PARTITION BY k.namespace, k.service, k.instance) AS heard_us,
+    max(k.last_us) OVER (PARTITION BY k.namespace, k.service, k.instance) AS spoke_us,
+    max(k.beat_s) OVER (PARTITION BY k.namespace, k.service, k.instance) AS promised_s,
+    row_number() OVER (PARTITION BY k.namespace, k.service, k.instance
+      ORDER BY k.last_us DESC, k.boot DESC) AS newest
+  FROM (SELECT o.*, CASE WHEN o.boot = '' THEN 0 ELSE 1 END AS named FROM instances o
+    WHERE coalesce(o.side, 'agent') <> 'dispatcher' AND o.instance <> '') k
+) i
+LEFT JOIN beats b ON b.namespace = i.namespace AND b.service = i.service
+  AND b.instance = i.instance"""
+"""Each life of each agent process, beside what is known of the instance as a whole.
+
+`next_us` is when the life after it began, by the same name; `heard_us` and `spoke_us` when the
+instance was heard of last, by our clock and by its own; `newest` is 1 for the life that spoke last.
+`interval_us` is its beat, promised or else learned. `mixed` is 1 where several lives of one name
+spoke at the same time: that is a pool of processes, and a new one ends no other.
+"""
+
 CLOCKS: Final = """
 SELECT namespace, caller, callee, caller_instance, callee_instance, count(*) AS n,
   min(spread_us) AS uncertainty_us,
@@ -206,6 +242,7 @@ VIEWS: Final = {
     "learned": LEARNED,
     "queues": QUEUES,
     "beats": BEATS,
+    "lives": LIVES,
     "clocks": CLOCKS,
     "asked": ASKED,
     "timeouts": TIMEOUTS,
