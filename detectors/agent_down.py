@@ -255,7 +255,7 @@ ORDER BY since_us, subject""",
         ),
         Case(
             "three intervals of 30 s have not passed",
-            [*_SEEN, *_holds(), *_beats(-90, beat_s=30.0), _HEARD],
+            [*_SEEN, *_holds(), *_beats(-89, beat_s=30.0), _HEARD],
             [],
         ),
         Case(

@@ -81,11 +81,20 @@ backwards AS (
     r.finished_seen_us
   FROM runs r WHERE r.last_seen_us > {now} - {occurrence_us} AND r.finished_us < r.started_us
 ),
+early AS (
+  SELECT DISTINCT d.namespace AS namespace, d.task AS task, d.attempt AS attempt
+  FROM (SELECT o.namespace, o.task, o.attempt, o.depends_on, o.started_us, o.last_seen_us
+    FROM attempts o WHERE o.depends_on IS NOT NULL AND o.started_us IS NOT NULL) d
+  JOIN attempts n ON n.namespace = d.namespace AND n.task = d.depends_on
+  WHERE coalesce(n.finished_us, n.recorded_us, n.sign_last_us) > d.started_us
+    AND (d.last_seen_us > {now} - {occurrence_us} OR n.last_seen_us > {now} - {occurrence_us})
+),
 dependents AS (
   SELECT o.namespace, o.task, o.attempt, o.name, o.service, o.queue, o.agent, o.agent_service,
     o.request_id, o.depends_on, o.started_us, o.last_seen_us
   FROM attempts o
-  WHERE o.depends_on IS NOT NULL AND o.started_us IS NOT NULL AND NOT o.joined_late
+  WHERE NOT o.joined_late AND EXISTS (SELECT 1 FROM early e WHERE e.namespace = o.namespace
+    AND e.task = o.task AND e.attempt = o.attempt)
 ),
 needed AS (
   SELECT o.namespace, o.task, o.attempt, o.agent, o.agent_service, o.service, o.first_us,

@@ -165,7 +165,7 @@ ORDER BY since_us, subject""",
     cases=[
         Case(
             "4 attempts of 20 tasks each",
-            _attempts(20, _AT_ONCE),
+            _attempts(20, (*_GROWING, 14.0)),
             ["oxr/sync attempts"],
             "confirmed",
         ),

@@ -324,6 +324,12 @@ ORDER BY since_us, subject""",
             "confirmed",
         ),
         Case(
+            "sampled a while ago",
+            [*_samples(-600, consumers=2.0), *_samples(-400, -300, -180)],
+            ["q"],
+            "confirmed",
+        ),
+        Case(
             "it is not sampled any more: unknown",
             [*_samples(-600, consumers=2.0), *_samples(-400, -300, -181)],
             ["q"],
