@@ -15,11 +15,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from collector.store import fold, run
+from collector.store import fold, history, run
 from collector.store.disk import Disk, File
 from collector.store.history import History
 from collector.store.recent import Recent
 from collector.store.run import PLACES, Of, Run, RunError
+from collector.store.segment import Segment
 from model.relations import ATTEMPTS
 from tests.collector.stores import START_US, Turned, ask, crash, line, send, store
 
@@ -202,13 +203,13 @@ def test_only_what_holds_a_key_is_read(held: Held, monkeypatch: pytest.MonkeyPat
     files = [held.write([(f"task-{i}-{j}", 1) for j in range(100)]) for i in range(20)]
     held.history.replace(files, 0)
     held.index.wait()
-    opened = []
-    from collector.store import history  # noqa: PLC0415 - what it uses is watched
+    opened: list[str] = []
 
-    real = history.Segment
-    monkeypatch.setattr(
-        history, "Segment", lambda root, file: opened.append(file.name) or real(root, file)
-    )
+    def watched(root: Path, file: File) -> Segment:
+        opened.append(file.name)
+        return Segment(root, file)
+
+    monkeypatch.setattr(history, "Segment", watched)
     assert held.lookup([("task-0-x", 1), ("task-3-7", 2)]) == []
     assert opened == []
     assert held.lookup([("task-3-7", 1), ("task-9-0", 1)]) == [

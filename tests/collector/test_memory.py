@@ -265,3 +265,18 @@ def broken(of: Store) -> None:
             of._db.execute(more)
     with pytest.raises(duckdb.FatalException):
         of._db.execute("CHECKPOINT")
+
+
+def test_memory_is_given_back_after_a_start_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loading takes more than what is kept: it is given back, once, though no batch ever comes."""
+    given: list[int] = []
+    monkeypatch.setattr(stores_module.allocator, "give_back", lambda: given.append(clock.at_us))
+    clock = Turned()
+    one = store(tmp_path, clock)
+    for _ in range(4):
+        clock.on(3)
+        one._apply.do(one._housekeeping)
+    assert given == [START_US + 6_000_000]
+    one.close()
