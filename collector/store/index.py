@@ -216,6 +216,8 @@ class Index:
                     continue
                 first = sum(one.groups for one in of)
                 made = list(self._entries(file, first))
+                if not made:
+                    raise UnreadableError(file, ValueError("it has no rows"))  # noqa: TRY301
             except UnreadableError as error:
                 self._skipped.add((file.name, file.crc))  # it is searched then
                 _LOG.warning("%s", error)
@@ -244,7 +246,7 @@ class Index:
         """Return the runs to merge: each that has no more than those together that are smaller.
 
         So there are few, and an entry is written anew only when its run grows to twice its size.
-        One that is of removed segments by half is written anew without them.
+        One that is of removed segments for more than half is written anew without them.
         """
         sized = sorted(((self._rows(one, live), one) for one in self.runs), key=lambda one: one[0])
         together, many = 0, 0
@@ -252,8 +254,12 @@ class Index:
             if at and rows <= together:
                 many = at + 1
             together += rows
-        worn = [one for rows, one in sized if 2 * rows < one.entries]
-        return [one for _, one in sized[:many]] or worn[:1]
+        return [one for _, one in sized[:many]] or [
+            one
+            for one in self.runs
+            if 2 * sum(each.groups for each in one.of if (each.name, each.crc) in live)
+            < sum(each.groups for each in one.of)
+        ][:1]
 
     def _merge(self, few: Sequence[Run], live: dict[tuple[str, int], File]) -> None:
         """Make one run of *few*, without what is of segments that are gone."""
