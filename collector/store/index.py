@@ -81,19 +81,20 @@ class Index:
         The latter hold none of the keys but in these groups; of others nothing is known.
         """
         hashes = np.unique(self._hashes(keys))
+        live = {(one.name, one.crc) for one in self._segments()}
         while True:
             places: dict[str, set[int]] = {}
             runs = self.runs
             try:
                 for each in runs:
                     for one, group in each.find(hashes):
-                        places.setdefault(one.name, set()).add(group)
+                        if (one.name, one.crc) in live:
+                            places.setdefault(one.name, set()).add(group)
             except RunError as error:
                 self._damaged(each, error)
                 self.refresh()
                 continue
-            known = self._known(runs)
-            return places, {one.name for one in self._segments() if (one.name, one.crc) in known}
+            return places, {name for name, _ in live & self._known(runs)}
 
     def _hashes(self, keys: pa.Table) -> run.Numbers:
         """Return the hash of each of *keys*, whatever width its numbers have."""
