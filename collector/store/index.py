@@ -38,6 +38,9 @@ _LOG = logging.getLogger("zombiewatch.store")
 _ROWS: Final = 1 << 19
 """So many entries are in memory at once while a run is made."""
 
+_MANY: Final = 16
+"""Runs there may be before some are merged, though segments still wait for one."""
+
 _GROUPS: Final = 8
 """Row groups whose keys are read at once."""
 
@@ -170,10 +173,10 @@ class Index:
                 self._replace((one,), None)
             known |= own
         new = [one for key, one in live.items() if key not in known]
-        if new:
+        few = self._few(live) if not new or len(self.runs) >= _MANY else []
+        if new and not few:
             self._add(new)
             return True
-        few = self._few(live)
         if few:
             self._merge(few, live)
         return bool(few)
