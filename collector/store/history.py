@@ -76,7 +76,7 @@ class History:
                 ).fetchall()
             return [dict(zip(COLUMNS, row, strict=True)) for row in rows]
 
-        return self._looked(look)
+        return self._looked(look, "signals")
 
     def lookup(self, relation: Relation, keys: pa.Table) -> pa.Table:
         """Return the rows that history has of *keys*, a table of a relation's keys.
@@ -98,7 +98,7 @@ class History:
                     f"SELECT h.* FROM ({every}) h SEMI JOIN wanted USING ({relation.key_list})"
                 ).to_arrow_table()
 
-        return self._looked(look)
+        return self._looked(look, relation.name)
 
     def _having(self, relation: Relation, keys: pa.Table) -> Iterator[pa.Table]:
         """Yield rows of segments that may be of *keys*; those that are of them are among these."""
@@ -111,8 +111,8 @@ class History:
                 groups = places[file.name] if file.name in known else range(segment.groups)
                 yield from segment.having(keys, sorted(groups))
 
-    def _looked(self, look: Callable[[], T]) -> T:
-        """Return what *look* finds; damaged segments are set aside where it cannot be read."""
+    def _looked(self, look: Callable[[], T], table: str) -> T:
+        """Return what *look* finds; segments of *table* that are damaged are set aside for it."""
         with self.lock:
             while True:
                 try:
@@ -121,7 +121,7 @@ class History:
                     if not self.drop_damaged([error.file]):
                         raise
                 except duckdb.Error as error:
-                    if memory.is_short(error) or not self.drop_damaged(self.segments):
+                    if memory.is_short(error) or not self.drop_damaged(self._of(table)):
                         raise
 
     def replace(self, segments: Iterable[File], signals: int) -> None:
@@ -133,10 +133,14 @@ class History:
             index.refresh()
 
     def drop_damaged(self, suspects: Iterable[File]) -> bool:
-        """Read *suspects*; set aside those that are not as written. True where there were any."""
+        """Set those of *suspects* aside that are not as written; True where there were any.
+
+        They are read whole only where none shows it at once: that takes long where there are many.
+        """
         with self.lock:
             suspects = [one for one in suspects if one in self.segments]
-            damaged = [one for one in suspects if not self._disk.good(one, whole=True)]
+            damaged = [one for one in suspects if not self._disk.good(one, whole=False)]
+            damaged = damaged or [one for one in suspects if not self._disk.good(one, whole=True)]
             for one in damaged:
                 self._disk.set_aside(self._disk.root / one.name)
             self.segments = tuple(one for one in self.segments if one not in damaged)

@@ -38,6 +38,9 @@ _LOG = logging.getLogger("zombiewatch.store")
 _ROWS: Final = 1 << 19
 """So many entries are in memory at once while a run is made."""
 
+_MANY: Final = 16
+"""Runs there may be before some are merged, though segments still wait for one."""
+
 _GROUPS: Final = 8
 """Row groups whose keys are read at once."""
 
@@ -81,19 +84,20 @@ class Index:
         The latter hold none of the keys but in these groups; of others nothing is known.
         """
         hashes = np.unique(self._hashes(keys))
+        live = {(one.name, one.crc) for one in self._segments()}
         while True:
             places: dict[str, set[int]] = {}
             runs = self.runs
             try:
                 for each in runs:
                     for one, group in each.find(hashes):
-                        places.setdefault(one.name, set()).add(group)
+                        if (one.name, one.crc) in live:
+                            places.setdefault(one.name, set()).add(group)
             except RunError as error:
                 self._damaged(each, error)
                 self.refresh()
                 continue
-            known = self._known(runs)
-            return places, {one.name for one in self._segments() if (one.name, one.crc) in known}
+            return places, {name for name, _ in live & self._known(runs)}
 
     def _hashes(self, keys: pa.Table) -> run.Numbers:
         """Return the hash of each of *keys*, whatever width its numbers have."""
@@ -169,10 +173,10 @@ class Index:
                 self._replace((one,), None)
             known |= own
         new = [one for key, one in live.items() if key not in known]
-        if new:
+        few = self._few(live) if not new or len(self.runs) >= _MANY else []
+        if new and not few:
             self._add(new)
             return True
-        few = self._few(live)
         if few:
             self._merge(few, live)
         return bool(few)
@@ -216,6 +220,8 @@ class Index:
                     continue
                 first = sum(one.groups for one in of)
                 made = list(self._entries(file, first))
+                if not made:
+                    raise UnreadableError(file, ValueError("it has no rows"))  # noqa: TRY301
             except UnreadableError as error:
                 self._skipped.add((file.name, file.crc))  # it is searched then
                 _LOG.warning("%s", error)
@@ -244,7 +250,7 @@ class Index:
         """Return the runs to merge: each that has no more than those together that are smaller.
 
         So there are few, and an entry is written anew only when its run grows to twice its size.
-        One that is of removed segments by half is written anew without them.
+        One that is of removed segments for more than half is written anew without them.
         """
         sized = sorted(((self._rows(one, live), one) for one in self.runs), key=lambda one: one[0])
         together, many = 0, 0
@@ -252,8 +258,12 @@ class Index:
             if at and rows <= together:
                 many = at + 1
             together += rows
-        worn = [one for rows, one in sized if 2 * rows < one.entries]
-        return [one for _, one in sized[:many]] or worn[:1]
+        return [one for _, one in sized[:many]] or [
+            one
+            for one in self.runs
+            if 2 * sum(each.groups for each in one.of if (each.name, each.crc) in live)
+            < sum(each.groups for each in one.of)
+        ][:1]
 
     def _merge(self, few: Sequence[Run], live: dict[tuple[str, int], File]) -> None:
         """Make one run of *few*, without what is of segments that are gone."""
@@ -290,8 +300,9 @@ class Index:
             for one, places in zip(few, placed, strict=True):
                 entries = one.between(low, high)
                 at = places[(entries & PLACES).astype(np.int64)]
-                kept = at >= 0
-                some.append((entries[kept] & ~PLACES) | at[kept].astype(np.uint64))
+                if (at < 0).any():
+                    entries, at = entries[at >= 0], at[at >= 0]
+                some.append((entries & ~PLACES) | at.astype(np.uint64))
             merged = np.concatenate(some)
             merged.sort(kind="stable")  # of parts that are in order: ten times as fast
             yield merged

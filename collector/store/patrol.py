@@ -42,21 +42,25 @@ class Patrol:
         self._prove = prove
         self._steps = self._round()
         self._walked_us = 0
+        self._allowed = 0.0
         self.rounds = 0
         """How often all segments have been read whole."""
 
     def walk(self, now_us: int) -> None:
         """Read as much as the time since the last walk allows, once round at most."""
-        passed_s = min(_LONGEST_S, (now_us - self._walked_us) / SECOND_US)
+        passed_s = min(_LONGEST_S, max(0, now_us - self._walked_us) / SECOND_US)
         self._walked_us = now_us
-        allowed = passed_s * _BYTES_PER_S / (_SLOWER if self.rounds else 1)
-        while allowed > 0:
+        # what was read too much the last time counts
+        self._allowed = min(self._allowed, 0) + passed_s * _BYTES_PER_S / (
+            _SLOWER if self.rounds else 1
+        )
+        while self._allowed > 0:
             step = next(self._steps, None)
             if step is None:
                 self.rounds += 1
                 self._steps = self._round()
                 return
-            allowed -= step
+            self._allowed -= step
 
     def _round(self) -> Iterator[int]:
         """Read all segments, the newest first; yield how many bytes were read."""

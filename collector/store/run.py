@@ -41,11 +41,9 @@ _BYTES: Final = 8 * _BLOCK
 _AT_ONCE: Final = 1024
 """Keys that are looked for at once: so many blocks are in memory."""
 
-_SYNC: Final = 4096
-"""Blocks written between two syncs: much that is unsynced would hold up the journal's own."""
-
 _END: Final = struct.Struct("<8sIIQ")
 _MAGIC: Final = b"zw-run\r\n"
+_DAMAGED: Final = "{}: a block is damaged"
 
 
 class RunError(Exception):
@@ -135,24 +133,34 @@ class Run:
         bounds = np.array([low, high], np.uint64)
         first = max(0, int(np.searchsorted(self._fences, bounds[0])) - 1)
         last = int(np.searchsorted(self._fences, bounds[1]))
-        entries = self._read(np.arange(first, last))
+        body = self._bytes(first, max(0, last - first))
+        crcs = self._crcs[first:last].tolist()
+        if [google_crc32c.value(one) for one in _cut(body)] != crcs:
+            raise RunError(_DAMAGED.format(self.path.name))
+        entries = np.frombuffer(body, np.uint64)
         begin, end = np.searchsorted(entries, bounds)
         return entries[begin:end]
 
     def _read(self, blocks: np.ndarray[Any, Any]) -> Numbers:
         """Return the entries of *blocks*, which are in order."""
         parts = []
-        left = 8 * self.entries
         for block, crc in zip(blocks.tolist(), self._crcs[blocks].tolist(), strict=True):
-            try:
-                part = os.pread(self._handle, min(_BYTES, left - _BYTES * block), _BYTES * block)
-            except OSError as error:
-                raise RunError(str(error)) from None
+            part = self._bytes(block, 1)
             if google_crc32c.value(part) != crc:
-                msg = f"{self.path.name}: a block is damaged"
-                raise RunError(msg)
+                raise RunError(_DAMAGED.format(self.path.name))
             parts.append(part)
         return np.frombuffer(b"".join(parts), np.uint64)
+
+    def _bytes(self, first: int, blocks: int) -> bytes:
+        """Return so many *blocks* from *first* on."""
+        size = min(_BYTES * blocks, 8 * self.entries - _BYTES * first)
+        try:
+            body = os.pread(self._handle, size, _BYTES * first)
+        except OSError as error:
+            raise RunError(str(error)) from None
+        if len(body) != size:
+            raise RunError(_DAMAGED.format(self.path.name))
+        return body
 
 
 def write(path: Path, maker: str, of: Iterable[Of], parts: Iterable[Numbers]) -> Run:
@@ -165,13 +173,12 @@ def write(path: Path, maker: str, of: Iterable[Of], parts: Iterable[Numbers]) ->
     crcs: list[int] = []
     try:
         with partial.open("wb") as file:
-            for block in _blocks(parts):
-                fences.append(block[:8])
-                crcs.append(google_crc32c.value(block))
-                file.write(block)
-                if len(crcs) % _SYNC == 0:
-                    file.flush()
-                    os.fdatasync(file.fileno())
+            for some in _whole_blocks(parts):
+                fences += [block[:8] for block in _cut(some)]
+                crcs += [google_crc32c.value(block) for block in _cut(some)]
+                file.write(some)
+                file.flush()
+                os.fdatasync(file.fileno())  # much at once would hold up the journal's own
             about = orjson.dumps(
                 {
                     "version": VERSION,
@@ -192,14 +199,19 @@ def write(path: Path, maker: str, of: Iterable[Of], parts: Iterable[Numbers]) ->
     return Run(path, maker)
 
 
-def _blocks(parts: Iterable[Numbers]) -> Iterator[bytes]:
-    """Yield what *parts* hold, a block each; only the last one is shorter."""
+def _whole_blocks(parts: Iterable[Numbers]) -> Iterator[bytes]:
+    """Yield what *parts* hold, so many blocks each; only the last one may be shorter."""
     rest = b""
     for part in parts:
-        rest += part.tobytes()
-        whole = len(rest) - len(rest) % _BYTES
-        for at in range(0, whole, _BYTES):
-            yield rest[at : at + _BYTES]
-        rest = rest[whole:]
+        body = rest + part.tobytes()
+        whole = len(body) - len(body) % _BYTES
+        rest = body[whole:]
+        if whole:
+            yield body[:whole]
     if rest:
         yield rest
+
+
+def _cut(body: bytes) -> Iterator[bytes]:
+    """Yield *body* in blocks."""
+    return (body[at : at + _BYTES] for at in range(0, len(body), _BYTES))

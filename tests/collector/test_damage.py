@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import pytest
 
+from collector.store.disk import Disk, File
 from collector.store.memory import pack
 from tests.collector.stores import START_US, Turned, ask, crash, line, send, store
 
@@ -138,6 +139,47 @@ def test_damage_is_found_before_it_is_asked_for(tmp_path: Path) -> None:
         one.checkpoint()  # between two batches: what is to be done each minute was done
     assert one.damaged == 1
     one.close()
+
+
+def test_a_start_with_one_manifest_reads_no_old_segment_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only what the journal could make anew is read whole: of weeks of history, that is little."""
+    filled(tmp_path)
+    min(tmp_path.glob("snapshots/*.json")).unlink()
+    read: list[str] = []
+    good = Disk.good
+
+    def watched(disk: Disk, file: File, *, whole: bool) -> bool:
+        read.extend([file.name] if whole else [])
+        return good(disk, file, whole=whole)
+
+    monkeypatch.setattr(Disk, "good", watched)
+    two = store(tmp_path)
+    has_all(two)
+    assert read
+    assert [name for name in read if name.startswith("segments/")] == []
+    two.close()
+
+
+def test_segments_taken_over_by_name_get_their_checksums(tmp_path: Path) -> None:
+    """A start reads their ends alone; the patrol finds the checksum of each, or that it is bad."""
+    filled(tmp_path)
+    lost(tmp_path, "journal.sqlite*", "snapshots/*")
+    first, second, third = sorted(tmp_path.glob("segments/signals-*"))
+    body = bytearray(second.read_bytes())
+    body[4:200] = bytes(196)
+    second.write_bytes(body)
+    clock = Turned()
+    two = store(tmp_path, clock, settle_s=0)
+    for _ in range(3):
+        clock.on(61)
+        two._apply.do(two._housekeeping)
+    held = {path.name for path in (first, third)}
+    assert {one.name.partition("/")[2] for one in two.history.segments} == held
+    assert all(one.crc >= 0 for one in two.history.segments)
+    assert two.damaged == 1
+    two.close()
 
 
 @HARMS

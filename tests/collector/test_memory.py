@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pytest
 
 from collector.pipeline import Pipeline
-from collector.store import apply
+from collector.store import allocator, apply
 from collector.store import store as stores_module
 from collector.store.journal import Entry
 from tests.collector.stores import START_US, Turned, ask, crash, line, send, store
@@ -265,3 +265,18 @@ def broken(of: Store) -> None:
             of._db.execute(more)
     with pytest.raises(duckdb.FatalException):
         of._db.execute("CHECKPOINT")
+
+
+def test_memory_is_given_back_after_a_start_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loading takes more than what is kept: it is given back, once, though no batch ever comes."""
+    given: list[int] = []
+    clock = Turned()
+    monkeypatch.setattr(allocator, "give_back", lambda: given.append(clock.at_us))
+    one = store(tmp_path, clock)
+    for _ in range(4):
+        clock.on(3)
+        one._apply.do(one._housekeeping)
+    assert given == [START_US + 6_000_000]
+    one.close()
