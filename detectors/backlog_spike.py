@@ -72,7 +72,12 @@ def _ran(seconds: float, **more: object) -> list[dict[str, object]]:
 DETECTOR = Detector(
     severity="warning",
     every_s=30,
-    follows=("crash_loop", "rate_limited"),
+    follows=(
+        "crash_loop",
+        "rate_limited",
+        "agent_down",
+        "retry_storm",
+    ),
     thresholds={
         "age_limit_s": 300.0,
         "apart_s": 30.0,

@@ -40,7 +40,12 @@ def _letters(number: int, t: float = -60, **more: object) -> list[dict[str, obje
 DETECTOR = Detector(
     severity="warning",
     lasts="occurrence",
-    follows=("auth_failure", "rate_limited", "crash_loop"),
+    follows=(
+        "auth_failure",
+        "rate_limited",
+        "crash_loop",
+        "retry_storm",
+    ),
     thresholds={"old_s": 3600.0, "reasons_max": 10.0},
     sql="""
 WITH letters AS (

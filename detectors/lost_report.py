@@ -42,6 +42,7 @@ DETECTOR = Detector(
         "gave_up_but_committed",
         "auth_failure",
         "rate_limited",
+        "agent_down",
     ),
     witness="dispatcher",
     covered_by="record",

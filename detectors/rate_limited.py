@@ -47,7 +47,10 @@ _WEB = "web to api.example.org"
 DETECTOR = Detector(
     severity="warning",
     every_s=15,
-    follows=("auth_failure",),
+    follows=(
+        "auth_failure",
+        "retry_storm",
+    ),
     thresholds={"window_s": 900.0, "calls_min": 20.0, "limited_share": 0.05},
     sql="""
 WITH limited AS (

@@ -26,7 +26,10 @@ _BEAT = {**_A, "phase": "heartbeat", "instance": "agent-1", "beat_s": 10.0}
 
 DETECTOR = Detector(
     severity="warning",
-    follows=("crash_loop",),
+    follows=(
+        "crash_loop",
+        "agent_down",
+    ),
     degradable=False,
     thresholds={"silence_min_s": 60.0, "beats_missed": 3.0},
     sql="""

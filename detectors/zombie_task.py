@@ -36,7 +36,10 @@ _SEEN = [
 
 DETECTOR = Detector(
     severity="warning",
-    follows=("gave_up_but_committed",),
+    follows=(
+        "gave_up_but_committed",
+        "agent_down",
+    ),
     witness="agent",
     covered_by="accept",
     thresholds={"start_grace_s": 60.0},
