@@ -17,7 +17,7 @@ from model.findings import Finding
 from model.units import us
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import duckdb
 
@@ -55,7 +55,10 @@ class Report:
 
 
 class Judge:
-    """Holds the open findings of all *detectors*; one evaluation at a time."""
+    """Holds the open findings of all *detectors*; one evaluation at a time.
+
+    *place* completes each open finding after an evaluation: whose it is, who is told.
+    """
 
     def __init__(
         self,
@@ -65,12 +68,14 @@ class Judge:
         settings: Mapping[str, Mapping[str, Any]] | None = None,
         occurrence_s: float = 900.0,
         abandon_s: float = 7 * 86_400.0,
+        place: Callable[[Finding, int], None] = lambda _finding, _now_us: None,
     ) -> None:
         self.detectors = detectors
         self._keeper = keeper
         self._settings = settings or {}
         self._occurrence_s = occurrence_s
         self._abandon_us = us(abandon_s)
+        self._place = place
         self._looked_us: dict[str, int] = {}
         self._looking = ThreadPoolExecutor(_AT_ONCE, "detector")
         self.open: dict[str, Finding] = {one.key: one for one in keeper.open_findings()}
@@ -108,6 +113,8 @@ class Judge:
                 self.failing[detector.name] = report.failed[detector.name] = str(error)
                 self.errors[detector.name] = self.errors.get(detector.name, 0) + 1
             report.took_s[detector.name] = took_s + time.perf_counter() - begun
+        for one in self.open.values():
+            self._place(one, now_us)
         self._unsaved += report.changed
         self.save()
         for one in report.changed:
