@@ -73,7 +73,7 @@ DETECTOR = Detector(
     severity="warning",
     witness="agent",
     every_s=15.0,
-    follows=("crash_loop",),
+    follows=("crash_loop", "collection_lag"),
     thresholds={
         "silence_min_s": 60.0,
         "beats_missed": 3.0,

@@ -51,6 +51,7 @@ _WEB = "web to api.example.org"
 
 DETECTOR = Detector(
     severity="warning",
+    follows=("clock_skew",),
     every_s=15,
     thresholds={
         "window_s": 900.0,

@@ -56,6 +56,7 @@ DETECTOR = Detector(
         "silent_task",
         "timeout_lattice",
         "zombie_task",
+        "clock_skew",
     ),
     thresholds={"overlap_min_s": 1.0},
     sql="""

@@ -56,6 +56,7 @@ DETECTOR = Detector(
         "silent_task",
         "timeout_lattice",
         "zombie_task",
+        "clock_skew",
     ),
     thresholds={"order_margin_s": 1.0},
     sql="""

@@ -63,7 +63,7 @@ DETECTOR = Detector(
     witness="agent",
     covered_by="run",
     every_s=15.0,
-    follows=("agent_down", "silent_task"),
+    follows=("agent_down", "silent_task", "collection_lag"),
     thresholds={"limit_grace_s": 10.0, "usual_times": 3.0, "samples_min": 50.0, "floor_s": 60.0},
     sql="""
 WITH late AS (

@@ -32,7 +32,7 @@ _RUN = [
 DETECTOR = Detector(
     severity="warning",
     witness="agent",
-    follows=("agent_down",),
+    follows=("agent_down", "collection_lag"),
     thresholds={"silence_min_s": 90.0, "beats_missed": 3.0},
     sql="""
 WITH agents AS (

@@ -40,7 +40,13 @@ _FAILED = [
 
 DETECTOR = Detector(
     severity="warning",
-    follows=("slow_report", "auth_failure", "rate_limited", "gave_up_but_committed"),
+    follows=(
+        "slow_report",
+        "auth_failure",
+        "rate_limited",
+        "gave_up_but_committed",
+        "collection_lag",
+    ),
     lasts="occurrence",
     witness="agent",
     thresholds={"error_grace_s": 10.0, "retry_grace_s": 30.0},

@@ -44,7 +44,15 @@ DETECTOR = Detector(
     severity="warning",
     lasts="occurrence",
     every_s=15.0,
-    follows=("agent_down", "lost_report", "silent_task", "slow_report", "timeout_lattice"),
+    follows=(
+        "agent_down",
+        "lost_report",
+        "silent_task",
+        "slow_report",
+        "timeout_lattice",
+        "clock_skew",
+        "collection_lag",
+    ),
     thresholds={"verdict_grace_s": 15.0},
     sql="""
 WITH parted AS (

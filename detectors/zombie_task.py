@@ -39,6 +39,7 @@ DETECTOR = Detector(
     follows=(
         "gave_up_but_committed",
         "agent_down",
+        "collection_lag",
     ),
     witness="agent",
     covered_by="accept",
