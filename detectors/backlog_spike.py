@@ -77,6 +77,7 @@ DETECTOR = Detector(
         "rate_limited",
         "agent_down",
         "retry_storm",
+        "dispatcher_stalled",
     ),
     thresholds={
         "age_limit_s": 300.0,
