@@ -167,6 +167,12 @@ SELECT namespace, schedule AS subject, fired_last_us AS cleared_us
 FROM schedules WHERE fired_last_us IS NOT NULL""",
     fix="See to {subject}: {told}. Run it by hand if its work is needed now, and find what keeps it"
     " from running to its end.",
+    only_if={
+        "open_dues": (
+            "a.expected_us IS NOT NULL AND NOT coalesce(a.paused, FALSE) AND a.due_us < {now}"
+        ),
+        "open_fires": "a.began_us IS NOT NULL AND a.ended_us IS NULL",
+    },
     cases=[
         Case(
             "due 301 s ago, and no sign",
