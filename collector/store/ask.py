@@ -229,7 +229,7 @@ def _end(
     done: threading.Event,
     engines: Iterable[duckdb.DuckDBPyConnection],
 ) -> None:
-    """Interrupt *engines* when time is over, again and again: one between two statements is lost."""
+    """Interrupt *engines* when time is over, until *done*: between statements one is lost."""
     if done.wait(timeout_s):
         return
     over.set()

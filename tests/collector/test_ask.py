@@ -139,12 +139,13 @@ def test_it_can_do_nothing_else(asked: Asked, query: str, why: str | None) -> No
     assert asked("SELECT count(*) FROM attempts") == [[2]]
 
 
-def test_it_ends_when_its_time_is_over(asked: Asked) -> None:
-    """However long it would take; and the next one is answered."""
+@pytest.mark.parametrize("timeout_s", [0.001, 1.5])
+def test_it_ends_when_its_time_is_over(asked: Asked, timeout_s: float) -> None:
+    """While tables are copied, or later; however long it would take. The next one is answered."""
     begun = time.monotonic()
-    with pytest.raises(QuestionError, match=r"longer than 0\.5 s"):
-        asked("SELECT count(*) FROM range(1000000000) a, range(1000000) b", timeout_s=0.5)
-    assert time.monotonic() - begun < 10
+    with pytest.raises(QuestionError, match=f"longer than {timeout_s} s"):
+        asked("SELECT count(*) FROM range(1000000000) a, range(1000000) b", timeout_s=timeout_s)
+    assert time.monotonic() - begun < 20
     assert asked("SELECT 1") == [[1]]
 
 
