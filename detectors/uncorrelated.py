@@ -96,6 +96,7 @@ nameless AS (
       sum(CASE WHEN m.phase = 'call.ok' AND m.task IS NULL THEN 1 ELSE 0 END)) AS n
   FROM marks m
   WHERE m.arrived_us > {{now}} - 900000000 AND m.request_id IS NULL AND m.kind <> 'span'
+    AND m.ts_us > m.arrived_us - 3600000000
     AND m.service IS NOT NULL AND m.phase IN ('call.sent', 'call.ok', 'call.failed',
       'call.gave_up', 'call.received', 'call.committed', 'call.errored')
   GROUP BY m.namespace, m.service, coalesce(m.purpose, ''), m.arrived_us // 60000000,
