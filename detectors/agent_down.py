@@ -241,6 +241,10 @@ FROM (
 ORDER BY since_us, subject""",
     fix="See to {service}: {told}, and was last heard {silent_s} s ago. Once it is surely dead,"
     " requeue what is left of it: {tasks} open tasks, {example} first.",
+    only_if={
+        "open_runs": "a.finished_us IS NULL AND a.started_us IS NOT NULL",
+        "open_attempts": "a.sign_us IS NULL",
+    },
     cases=[
         Case(
             "promised a beat every 10 s, silent for 61 s, with a task",

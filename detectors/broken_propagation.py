@@ -183,6 +183,13 @@ ORDER BY since_us, subject""",
     fix="Look at the headers that {caller} sends to {callee}: {broken} of {requests} requests came"
     " out otherwise than they went in (two trace IDs: {two_traces}, malformed traceparent:"
     " {malformed}, request ID lost: {lost}). Begin with request {request_id}.",
+    only_if={
+        "calls": (
+            "a.trace_broken OR a.caller IS NULL OR a.callee IS NULL OR a.caller_trace_id <> "
+            "a.callee_trace_id OR a.caller_request_id <> a.callee_request_id OR "
+            "a.caller_request_id IS NOT NULL AND a.callee_request_id IS NULL"
+        ),
+    },
     cases=[
         Case(
             "2 of 20 requests are in two traces",

@@ -150,6 +150,12 @@ QUALIFY row_number() OVER (PARTITION BY a.namespace, a.me ORDER BY a.unsure_us, 
 ORDER BY since_us, subject""",
     fix="Look at the time service of {subject} ({service}): its clock is {offset_s} s {direction}"
     " that of {beside}, give or take {uncertainty_s} s, by {calls} calls.",
+    only_if={
+        "calls": (
+            "a.received_us < a.sent_us OR coalesce(a.committed_us, a.errored_us) > "
+            "coalesce(a.ok_us, a.failed_us)"
+        ),
+    },
     cases=[
         Case("1.1 s ahead", _call(1.1), ["oxr-1"], "confirmed"),
         Case("1 s ahead", _call(1.0), []),

@@ -155,6 +155,11 @@ ORDER BY since_us, subject""",
     fix="Look at the way from {service} to here ({way}): {late} of {signals} signals came late, the"
     " 95th percentile is {lag_p95_s} s, the least {lag_least_s} s ({instances_late} of {instances}"
     " instances, such as {instance}).",
+    only_if={
+        "(SELECT m.*, m.task_name AS name FROM marks m)": (
+            "a.arrived_us - coalesce(a.end_us, a.ts_us) >= {lag_max_s} * 1e6"
+        ),
+    },
     cases=[
         Case("all come 10.1 s late", _signals(24, 10.1, step=24.0), _SOURCE, "confirmed"),
         Case("20 signals, a minute late", _signals(20, 60.0), _SOURCE, "confirmed"),

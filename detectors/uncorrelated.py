@@ -238,6 +238,12 @@ WHERE a.requests >= {{requests_min}} AND a.lone > {{lone_share}} * a.requests
 ORDER BY since_us, subject""",
     fix="Let {service} tell the ID of each request: {lone} of {requests} requests ({purpose}) are"
     " seen from one end only, for {how}. Begin with request {request_id}.",
+    only_if={
+        "calls": (
+            "a.callee IS NULL AND a.ok_us IS NOT NULL OR a.caller IS NULL AND a.callee IS NOT NULL"
+        ),
+        "marks": "a.request_id IS NULL AND a.phase IN ('call.sent', 'call.ok')",
+    },
     cases=[
         Case(
             "6 of 50 requests are answered by a service that tells no ID",

@@ -130,6 +130,13 @@ SELECT namespace, task || '/' || CAST(attempt AS VARCHAR) AS subject,
 FROM attempts WHERE (outcome = 'success') = (recorded_state = 'success')""",
     fix="Set {task} to {outcome}, with a reason: {agent} ended it so, and {service} has recorded"
     " {recorded_state} ({mismatch}). Do it before the work is repeated, or built upon.",
+    only_if={
+        "attempts": (
+            "a.last_seen_us > {now} - {occurrence_us} AND (coalesce(a.outcome, CASE WHEN "
+            "a.exit_code = 0 THEN 'success' ELSE 'failure' END) = 'success') <> (a.recorded_state "
+            "= 'success')"
+        ),
+    },
     cases=[
         Case("lost success", _ended("success", "failure"), ["t1/1"], "confirmed"),
         Case(
