@@ -207,6 +207,11 @@ counted AS (
 pairs AS (
   SELECT namespace, caller, callee, purpose, sum(n) AS n FROM hops
   WHERE caller IS NOT NULL AND callee IS NOT NULL GROUP BY namespace, caller, callee, purpose
+),
+covered AS (
+  SELECT namespace, key AS purpose, max(CASE WHEN measure = 'answer' THEN 1 ELSE 0 END) AS answers,
+    max(CASE WHEN measure = 'call' THEN 1 ELSE 0 END) AS asks
+  FROM rates WHERE measure IN ('answer', 'call') GROUP BY namespace, key
 )
 SELECT a.namespace, a.subject, a.name, a.service, a.queue, a.since_us, a.unproven, a.caller,
   a.callee, a.purpose, a.requests, a.lone, a.how, a.request_id
@@ -229,10 +234,10 @@ FROM (
       ELSE o.answered END AS lone FROM counted o) c
   LEFT JOIN pairs p ON p.namespace = c.namespace AND p.caller = c.caller
     AND p.callee = c.callee AND p.purpose = c.purpose
+  LEFT JOIN covered v ON v.namespace = c.namespace AND v.purpose = c.purpose
   WHERE c.caller IS NOT NULL AND c.callee IS NOT NULL
-    OR c.purpose IN {_OWN} AND NOT EXISTS (SELECT 1 FROM rates r WHERE r.namespace = c.namespace
-      AND r.key = c.purpose
-      AND r.measure = CASE WHEN c.callee IS NULL THEN 'answer' ELSE 'call' END)
+    OR c.purpose IN {_OWN}
+      AND coalesce(CASE WHEN c.callee IS NULL THEN v.answers ELSE v.asks END, 0) = 0
 ) a
 WHERE a.requests >= {{requests_min}} AND a.lone > {{lone_share}} * a.requests
 ORDER BY since_us, subject""",
