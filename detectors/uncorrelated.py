@@ -216,8 +216,9 @@ covered AS (
 SELECT a.namespace, a.subject, a.name, a.service, a.queue, a.since_us, a.unproven, a.caller,
   a.callee, a.purpose, a.requests, a.lone, a.how, a.request_id
 FROM (
-  SELECT c.namespace, CAST(NULL AS VARCHAR) AS name, CAST(NULL AS VARCHAR) AS queue, c.since_us,
-    c.caller, c.callee, c.purpose, c.request_id,
+  SELECT c.namespace AS namespace, CAST(NULL AS VARCHAR) AS name, CAST(NULL AS VARCHAR) AS queue,
+    c.since_us AS since_us, c.caller AS caller, c.callee AS callee, c.purpose AS purpose,
+    c.request_id AS request_id,
     coalesce(c.caller, 'callers unseen') || ' to ' || coalesce(c.callee, 'callees unseen')
       || CASE WHEN c.purpose = '' THEN '' ELSE ', ' || c.purpose END AS subject,
     CASE WHEN c.callee IS NULL OR c.asked = 0 AND c.unnamed = 0 AND c.caller IS NOT NULL
@@ -229,7 +230,7 @@ FROM (
       ELSE 'it tells other IDs than its caller' END AS how,
     CASE WHEN c.caller IS NULL OR c.callee IS NULL
       THEN 'not covered: nothing tells of these requests at the other end' END AS unproven,
-    c.lone, c.lone + coalesce(p.n, 0) AS requests
+    c.lone AS lone, c.lone + coalesce(p.n, 0) AS requests
   FROM (SELECT o.*, CASE WHEN o.asked + o.unnamed > o.answered THEN o.asked + o.unnamed
       ELSE o.answered END AS lone FROM counted o) c
   LEFT JOIN pairs p ON p.namespace = c.namespace AND p.caller = c.caller
