@@ -114,7 +114,12 @@ class Detector:
 
     def sentence(self, row: Mapping[str, Any]) -> str:
         """Return what to do next, with the numbers of *row* filled in."""
-        return self.fix.format_map(_Plain(row))
+        return filled(self.fix, row)
+
+
+def filled(sentence: str, row: Mapping[str, Any]) -> str:
+    """Return *sentence* with the figures of *row*: short, a dash for what is not known."""
+    return sentence.format_map(_Plain(row))
 
 
 class _Plain(dict[str, Any]):

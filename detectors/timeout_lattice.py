@@ -19,9 +19,11 @@ has to hold become slower (`slow_report`)? Raising a limit is right only if the 
 ## Mitigation
 Set the proposed value: the 99th percentile with a `margin`; three intervals for a heartbeat's
 time-out. Let long tasks beat, and let whoever is called stop when the caller's limit has passed.
+`zombiewatch lint` says the same of declared figures alone, in CI, before anything runs.
 """
 
 from detectors._kit import Case, Detector
+from detectors._lattice import FIX, THRESHOLDS, sql_case
 
 _D = {"side": "dispatcher", "service": "oxr"}
 _A = {"side": "agent", "service": "agent", "instance": "agent-1"}
@@ -72,60 +74,34 @@ _CALL = ["agent to oxr, report: limit below the answer"]
 DETECTOR = Detector(
     severity="info",
     every_s=60,
-    thresholds={"samples_min": 20.0, "beats_per_limit": 3.0, "margin": 1.25, "failures_min": 1.0},
-    sql="""
+    thresholds={**THRESHOLDS, "failures_min": 1.0},
+    sql=f"""
 WITH misfits AS (
-  SELECT a.*
-  FROM (
-    SELECT a.*, a.usual_us / 1e6 AS needs_s FROM (
-      SELECT a.*, CASE WHEN a.pair = 'beat' THEN {beats_per_limit} * a.beat_s * 1e6
-        WHEN a.n >= {samples_min} THEN a.p99_us ELSE a.p50_us END AS usual_us
-      FROM timeouts a
-    ) a
-  ) a
-  WHERE CASE a.pair
-      WHEN 'beat that never comes' THEN a.limit_s < a.needs_s * {beats_per_limit}
-      WHEN 'run without beats' THEN a.limit_s < a.needs_s * {margin} AND a.limit_s >= a.needs_s
-      ELSE a.limit_s < a.needs_s END
+  SELECT a.* FROM (SELECT a.*, {sql_case("needs")} AS needs_s FROM timeouts a) a
+  WHERE {sql_case("misfits")}
 ), failed AS (
   SELECT t.namespace AS namespace, t.name AS name,
     sum(CASE WHEN t.recorded_state = 'timeout' THEN 1
       WHEN t.recorded_state = 'failure' AND t.outcome = 'success' THEN 1 ELSE 0 END) AS failures
   FROM attempts t JOIN (SELECT DISTINCT namespace, name FROM misfits
     WHERE peer = '' AND name <> '') m ON m.namespace = t.namespace AND m.name = t.name
-  WHERE t.recorded_seen_us > {now} - 3600000000
+  WHERE t.recorded_seen_us > {{now}} - 3600000000
   GROUP BY t.namespace, t.name
 )
 SELECT a.namespace,
   CASE WHEN a.peer <> '' THEN a.service || ' to ' || a.peer || ', ' || a.name
     WHEN a.queue <> '' THEN a.queue WHEN a.name <> '' THEN a.name ELSE a.service END
-  || CASE a.pair WHEN 'run' THEN ': time-out below the run'
-    WHEN 'run without beats' THEN ': time-out close to the run, and no heartbeat'
-    WHEN 'beat' THEN ': heartbeat time-out of too few beats'
-    WHEN 'beat that never comes' THEN ': heartbeat time-out, and no heartbeat'
-    WHEN 'call' THEN ': limit below the answer' WHEN 'retry' THEN ': retries end before the answer'
-    ELSE ': visibility time-out below the hold' END AS subject,
+  || ': ' || {sql_case("misfit")} AS subject,
   CASE WHEN a.peer = '' AND a.name <> '' THEN a.name END AS name, a.service,
   CASE WHEN a.queue <> '' THEN a.queue END AS queue,
-  CAST(greatest(a.first_seen_us, {now} - 86400000000) AS BIGINT) AS since_us,
-  CASE WHEN a.failures >= {failures_min} THEN 'warning' ELSE 'info' END AS severity,
+  CAST(greatest(a.first_seen_us, {{now}} - 86400000000) AS BIGINT) AS since_us,
+  CASE WHEN a.failures >= {{failures_min}} THEN 'warning' ELSE 'info' END AS severity,
   CASE WHEN a.heard = 0 AND a.failures = 0
     THEN 'no heartbeat of any kind was ever heard: they may not come this way' END AS unproven,
   a.pair, a.peer, a.limit_s, a.needs_s, a.n AS samples, a.failures,
-  CASE WHEN a.pair IN ('run without beats', 'beat that never comes')
-      THEN a.limit_s / {beats_per_limit}
-    WHEN a.pair = 'beat' THEN a.needs_s WHEN a.pair = 'retry' THEN 2 * {margin} * a.top_us / 1e6
-    ELSE {margin} * a.top_us / 1e6 END AS proposed_s,
-  CASE WHEN a.pair IN ('run without beats', 'beat that never comes') THEN 'Let it beat every'
-    WHEN a.pair = 'beat' THEN 'Raise the heartbeat time-out to'
-    WHEN a.pair = 'call' THEN 'Raise the limit to'
-    WHEN a.pair = 'retry' THEN 'Keep trying for'
-    WHEN a.pair = 'visibility' THEN 'Raise the visibility time-out to'
-    ELSE 'Raise the time-out to' END AS advice,
-  CASE WHEN a.pair = 'beat' THEN 'so many intervals are'
-    WHEN a.pair IN ('call', 'retry') THEN 'the answer takes'
-    WHEN a.pair = 'visibility' THEN 'a message is held for'
-    ELSE 'the run takes' END AS against
+  {sql_case("proposed")} AS proposed_s,
+  {sql_case("advice")} AS advice,
+  {sql_case("against")} AS against
 FROM (
   SELECT m.namespace AS namespace, m.pair AS pair, m.service AS service, m.name AS name,
     m.queue AS queue, m.peer AS peer, m.limit_s AS limit_s, m.needs_s AS needs_s, m.n AS n,
@@ -136,8 +112,7 @@ FROM (
   LEFT JOIN failed f ON f.namespace = m.namespace AND f.name = m.name
 ) a
 ORDER BY since_us, subject""",
-    fix="{advice} {proposed_s} s: the limit is {limit_s} s, and {against} {needs_s} s or more"
-    " ({samples} seen; it came true {failures} times within the hour).",
+    fix=f"{FIX} ({{samples}} seen; it came true {{failures}} times within the hour).",
     only_if={
         "limits": (
             "coalesce(a.timeout_s, a.beat_timeout_s, a.call_timeout_s, a.retry_window_s, "
@@ -215,6 +190,16 @@ ORDER BY since_us, subject""",
             ],
             ["sync: heartbeat time-out of too few beats"],
             "confirmed",
+        ),
+        Case(
+            "three beats of a tenth of a second, which add up to a little more than 0.3",
+            [
+                {**_D, "t": -9, "phase": "enqueued", "task": "t", "task_name": "sync"}
+                | {"beat_timeout_s": 0.3},
+                {**_A, "t": -8, "phase": "heartbeat", "task": "t", "task_name": "sync"}
+                | {"beat_s": 0.1},
+            ],
+            [],
         ),
         Case(
             "a caller's limit below the answer", _calls(5, call_timeout_s=3.0), _CALL, "confirmed"

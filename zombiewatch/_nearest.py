@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticCustomError
 
 if TYPE_CHECKING:
+    import pathlib
     from collections.abc import Callable, Iterable
 
     from pydantic import ValidationError
@@ -43,6 +44,15 @@ _MENDS: Final = {
     "list_type": "it must be a list: one item to a line, each after a dash",
 }
 """How to mend what pydantic found, by its name for it; `refuse` speaks for itself."""
+
+
+class RefusedError(ValueError):
+    """Settings are refused; the text, for the user, says what, where and how to mend it."""
+
+    def __init__(self, problems: list[str], what: str = "The configuration") -> None:
+        head = f"{what} has {len(problems)} problems:\n  " if len(problems) > 1 else ""
+        super().__init__(head + "\n  ".join(problems))
+        self.problems = tuple(problems)
 
 
 class DocumentError(ValueError):
@@ -176,11 +186,15 @@ def _shown(value: object, path: Path) -> str:
 
 def _names(root: type[BaseModel], path: Path) -> list[str]:
     """Return the names of the settings of the section at *path*."""
-    model = root
+    model, given = root, False
     for part in path:
-        if isinstance(part, str):
-            fields = {info.alias or name: info for name, info in model.model_fields.items()}
-            model = section_of(fields[part].annotation) or model
+        if given or isinstance(part, int):  # a name of the user's own, or a place in a list
+            given = False
+            continue
+        fields = {info.alias or name: info for name, info in model.model_fields.items()}
+        annotation = fields[part].annotation
+        given = typing.get_origin(annotation) is dict
+        model = section_of(annotation) or model
     return [info.alias or name for name, info in model.model_fields.items()]
 
 
@@ -202,6 +216,33 @@ def leaves(root: type[BaseModel], path: Setting = ()) -> dict[Setting, object]:
         else:
             found[here] = info.annotation
     return found
+
+
+def read_file(path: pathlib.Path, problems: list[str], missing: str) -> Document:
+    """Return the settings in the YAML file at *path*; what is wrong with it goes to *problems*.
+
+    *missing* says what to do where there is no such file.
+    """
+    document = Document(data={})
+    try:
+        document = read_yaml(path.read_text(encoding="utf-8-sig"))
+    except DocumentError as error:
+        problems.append(f"{path}:{error.line}: {error}" if error.line else f"{path}: {error}")
+    except UnicodeDecodeError:
+        problems.append(f"{path}: is not text in UTF-8; save it as such")
+    except FileNotFoundError:
+        problems.append(f"{path}: there is no such file; {missing}")
+    except OSError as error:
+        problems.append(f"{path}: cannot be read ({error.strerror}); see to its owner and mode")
+    for at, first, second in document.twice:
+        what = f"{dotted(at)} is set twice, first in line {first}; keep one of the two"
+        problems.append(f"{path}:{second}: {what}")
+    if document.data is None:
+        document.data = {}
+    if not isinstance(document.data, dict):
+        problems.append(f"{path}:1: holds no settings; write a name, a colon and a value to a line")
+        document.data = {}
+    return document
 
 
 def read_yaml(text: str) -> Document:

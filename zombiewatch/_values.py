@@ -1,10 +1,18 @@
-"""How values are written in a configuration: lengths of time, sizes, a detector's thresholds."""
+"""How settings are written: sections, lengths of time, sizes, a detector's thresholds."""
 
 import math
 import re
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    model_validator,
+)
 
 from zombiewatch._nearest import refuse
 
@@ -81,6 +89,21 @@ def _detector(settings: dict[str, object]) -> dict[str, object]:
             name = {bool: "true or false", list: "a list of mappings"}.get(kind, "a number")
             raise refuse(f"it must be {name}", at=key, what=f"{{path}} is {value}")
     return settings
+
+
+class Section(BaseModel):
+    """Settings that belong together: frozen, and closed to whatever is not one of them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_means_default(cls, data: object) -> object:
+        """Leave out settings with nothing after the colon: all commented out is a common state."""
+        if not isinstance(data, dict):
+            return data
+        known = {info.alias or name for name, info in cls.model_fields.items()}
+        return {key: value for key, value in data.items() if value is not None or key not in known}
 
 
 Seconds = Annotated[float, BeforeValidator(duration)]

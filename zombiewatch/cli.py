@@ -330,6 +330,35 @@ def config_check(config: ConfigPath = None, sets: Set = None) -> None:
     )
 
 
+@app.command(epilog="zombiewatch lint limits.yaml   # what it holds: docs/lint.md")
+def lint(
+    path: Annotated[
+        Path, typer.Argument(help="YAML file with declared limits and times.", show_default=False)
+    ],
+    as_json: AsJson = False,
+) -> None:
+    """Say which declared time-outs cannot hold what they have to, before anything runs.
+
+    Exit status: 0 if all fit, 1 if some do not, 2 if the file cannot be used.
+    """
+    from zombiewatch.declared import DeclaredError, load
+    from zombiewatch.lint import judge, lines
+
+    try:
+        declared, document = load(path)
+    except DeclaredError as error:
+        raise _fail(error, 2) from None
+    report = judge(declared)
+    if not report.compared:
+        raise _fail(f"{path}: no limit stands beside a time that it has to hold; declare both", 2)
+    if as_json:
+        _print_json({"file": str(path), **report.as_json(document)})
+    else:
+        for line in lines(report, path, document):
+            typer.echo(line)
+    raise typer.Exit(1 if report.misfits else 0)
+
+
 def _ask(url: str, path: str, **query: str | int | None) -> dict[str, Any]:
     from zombiewatch.client import AskError, ask
 

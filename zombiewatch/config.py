@@ -8,14 +8,7 @@ from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    SecretStr,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from alerts.audience import Which, Window
 from collector.rules import Rule
@@ -32,6 +25,7 @@ from zombiewatch._values import (
     DetectorSettings,
     Name,
     Seconds,
+    Section,
 )
 
 _NAMESPACE: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -48,21 +42,6 @@ def _usable_namespace(name: str) -> str:
     if not _NAMESPACE.fullmatch(name):
         raise refuse("it must be 1 to 64 letters, digits, dots, dashes or underscores")
     return name
-
-
-class Section(BaseModel):
-    """Settings that belong together: frozen, and closed to whatever is not one of them."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _empty_means_default(cls, data: object) -> object:
-        """Leave out settings with nothing after the colon: all commented out is a common state."""
-        if not isinstance(data, dict):
-            return data
-        known = {info.alias or name for name, info in cls.model_fields.items()}
-        return {key: value for key, value in data.items() if value is not None or key not in known}
 
 
 class Tls(Section):

@@ -25,13 +25,8 @@ _FROM_KUBERNETES: Final = re.compile(
 )
 
 
-class ConfigError(ValueError):
+class ConfigError(_nearest.RefusedError):
     """The configuration is refused; the text, for the user, says what, where and how to mend it."""
-
-    def __init__(self, problems: list[str]) -> None:
-        head = f"The configuration has {len(problems)} problems:\n  " if len(problems) > 1 else ""
-        super().__init__(head + "\n  ".join(problems))
-        self.problems = tuple(problems)
 
 
 def load(
@@ -53,7 +48,9 @@ def load(
     Raises `ConfigError` with all problems at once.
     """
     problems: list[str] = []
-    document = _from_file(path, problems)
+    document = _nearest.Document(data={})
+    if path is not None:
+        document = _nearest.read_file(path, problems, "make it, or name none to take defaults")
     data, said = _over(base or {}, document.data), []
     for at, who, value in (*_from_env(env, problems), *_from_overrides(overrides or {}, problems)):
         data = _with(data, at, value)
@@ -79,31 +76,6 @@ def load(
 def variable(path: _nearest.Setting) -> str:
     """Return the name of the environment variable that sets *path*."""
     return PREFIX + "__".join(path).upper()
-
-
-def _from_file(path: Path | None, problems: list[str]) -> _nearest.Document:
-    document = _nearest.Document(data={})
-    if path is None:
-        return document
-    try:
-        document = _nearest.read_yaml(path.read_text(encoding="utf-8-sig"))
-    except _nearest.DocumentError as error:
-        problems.append(f"{path}:{error.line}: {error}" if error.line else f"{path}: {error}")
-    except UnicodeDecodeError:
-        problems.append(f"{path}: is not text in UTF-8; save it as such")
-    except FileNotFoundError:
-        problems.append(f"{path}: there is no such file; make it, or name none to take defaults")
-    except OSError as error:
-        problems.append(f"{path}: cannot be read ({error.strerror}); see to its owner and mode")
-    for at, first, second in document.twice:
-        what = f"{dotted(at)} is set twice, first in line {first}; keep one of the two"
-        problems.append(f"{path}:{second}: {what}")
-    if document.data is None:
-        document.data = {}
-    if not isinstance(document.data, dict):
-        problems.append(f"{path}:1: holds no settings; write a name, a colon and a value to a line")
-        document.data = {}
-    return document
 
 
 def _from_env(

@@ -26,6 +26,7 @@ COMMANDS = (
     "findings dismiss",
     "findings undo",
     "sql",
+    "lint",
     "explain",
     "config",
     "config check",
