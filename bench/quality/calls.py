@@ -51,9 +51,13 @@ class Call:
 
 
 class Told(NamedTuple):
-    """When both ends' records of a call are all heard, and when the callee's first was."""
+    """When both ends' records of a call are all heard, when the last repetition of one was.
+
+    And when the callee's last was heard first.
+    """
 
     all_s: float
+    last_s: float
     callee_s: float
     request: str
 
@@ -72,6 +76,7 @@ def tell(
     heard = (_spans if call.spans else _lines)(call, caller, callee, at_s, rng, limited, more)
     mine, theirs = heard
     return Told(
+        max(one.first_s for one in (*mine, *theirs)),
         max(one.last_s for one in (*mine, *theirs)),
         min((one.first_s for one in theirs[-1:]), default=0.0),
         call.request,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict, deque
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -44,6 +44,20 @@ API_S: Final = 8.0
 """So often a cell's agents ask an outside service."""
 
 
+@dataclass(slots=True)
+class Account:
+    """What the sidecar has heard, kept for whoever writes down the truth. Times in seconds."""
+
+    asked: list[tuple[float, int]] = field(default_factory=list)
+    """Calls of the outside service: when heard, and the status."""
+    called: list[tuple[float, bool, str]] = field(default_factory=list)
+    """Calls with two ends: when heard whole, whether an ID was lost in it, and the purpose."""
+    handed: list[float] = field(default_factory=list)
+    """When it was heard that something was handed out."""
+    accepts: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    """By name: from handed out to the first sign."""
+
+
 class Cell:
     """One scheduler, a namespace of its own. *ends_s* is when the last task is submitted."""
 
@@ -66,6 +80,9 @@ class Cell:
         """Those that may happen to a task."""
         self.failing = (math.inf, math.inf)
         """From when to when they may."""
+        self.ends_s = math.inf
+        """When it all ends."""
+        self.times = 1.0
         self.spans = rng.random() < 0.5  # noqa: PLR2004 - a half
         self.dark: list[tuple[str, float, float, bool]] = []
         """Sides that are not heard: service, from, to, and whether what is held comes late."""
@@ -77,19 +94,12 @@ class Cell:
         self.report_s: Callable[[], float] = self._report_s
         self.api_status = 200
         self.stopped = False
-        self.asked: list[tuple[float, int]] = []
-        """Calls of the outside service: when heard, and the status."""
         self.slow: tuple[str, float, float, tuple[float, float]] | None = None
         """A service whose records are late: from, to, and by how much."""
         self.new_traces = self.renames = False
         """Whether dispatchers begin a trace of their own, or give requests another ID."""
-        self.called: list[tuple[float, bool, str]] = []
-        """Calls with two ends: when heard whole, whether an ID was lost in it, and the purpose."""
-        self.handed: list[float] = []
-        """When it was heard that something was handed out."""
         self.schedule_runs = True
-        self.accepts: dict[str, list[float]] = defaultdict(list)
-        """By name: from handed out to the first sign, as the sidecar hears them."""
+        self.account = Account()
         self.submitted = self.done = 0
         self._truths = truths
         self._names: Counter[str] = Counter()
@@ -170,7 +180,7 @@ class Cell:
         agent.taking = False
 
         def look() -> bool:
-            if agent.runs or not agent.alive:
+            if agent.runs or not agent.alive or agent.exporter.stalled(self.clock.now):
                 return agent.alive
             agent.say("instance.stopped", self.clock.now, instance__clean=True)
             agent.alive = False
@@ -181,13 +191,11 @@ class Cell:
 
         self.clock.every(1.0, look)
 
-    def kill(self, agent: Process, *, said: bool = False) -> list[Attempt]:
-        """End *agent* as a power cut would, or with a last word; return what it ran."""
+    def kill(self, agent: Process) -> list[Attempt]:
+        """End *agent* as a power cut would; return what it ran."""
         agent.alive = agent.taking = False
         if agent in self.agents:
             self.agents.remove(agent)
-        if said:
-            agent.say("instance.stopped", self.clock.now, instance__clean=False)
         held = [self.running[number][0] for number in agent.runs if number > 0]
         for one in held:
             one.over = True
@@ -248,11 +256,11 @@ class Cell:
     def _choose(self, attempt: Attempt) -> None:
         dice = self.rng.random()
         for one in self.failures:
-            if dice < one.share:
+            if dice < one.share * self.times:
                 if one.wants(self, attempt):
                     attempt.failure, attempt.outcome = one, "success"
                 return
-            dice -= one.share
+            dice -= one.share * self.times
 
     def _reuse(self, attempt: Attempt) -> None:
         """Give it the ID of a task that ended ten minutes ago or more."""
@@ -313,7 +321,7 @@ class Cell:
                          agent, by, now)  # fmt: skip
         heard = by.say("task.dispatched", now + takes_s, request__id=request, **dotted(attempt))
         attempt.running_heard_s = min(heard.first_s, told.callee_s)
-        self.handed.append(attempt.running_heard_s)
+        self.account.handed.append(attempt.running_heard_s)
         return told
 
     def call(self, call: Call, caller: Process, callee: Process | None, at_s: float) -> calls.Told:
@@ -321,7 +329,7 @@ class Cell:
         made = replace(call, spans=self.spans, new_trace=self.new_traces, renamed=self.renames)
         told = calls.tell(made, caller, callee, at_s, self.rng)
         if callee is not None:
-            self.called.append((told.all_s, self.new_traces or self.renames, call.purpose))
+            self.account.called.append((told.all_s, self.new_traces or self.renames, call.purpose))
             skew.look(self, caller, callee, told.all_s, self._pairs)
         return told
 
@@ -344,7 +352,7 @@ class Cell:
         self.sign(attempt, agent, "task.started", **limit)
         waited = max(0.0, attempt.sign_heard_s - attempt.running_heard_s)
         if waited < math.inf:
-            self.accepts[kind.name].append(waited)
+            self.account.accepts[kind.name].append(waited)
         if kind.beat_s:
             self.beats(attempt, agent, self.clock.now + attempt.run_s)
         if attempt.failure and attempt.failure.begun(self, attempt, agent):
@@ -484,7 +492,7 @@ class Cell:
             known = (("server.address", API),)
             call = Call("other", request, 0.1, LIMIT_S, self.api_status, known)
             told = self.call(call, self.rng.choice(agents), None, self.clock.now)
-            self.asked.append((told.all_s, self.api_status))
+            self.account.asked.append((told.all_s, self.api_status))
         return True
 
     def _due(self) -> bool:

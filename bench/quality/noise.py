@@ -24,8 +24,8 @@ class Noise:
     reused_share: float = 0.01
     """Tasks that bear the ID of one that ended a while ago."""
     told_loss: float = 0.005
-    """Exports that fail, and of which the process then says so."""
-    silent_loss: float = 0.0
+    """Exports (what a process says in a second) that fail, and the process then says so."""
+    silent_loss: float = 0.0005
     """Exports that are lost without a trace."""
     dark_share: float = 0.1
     """Cells of which one side is not heard for some minutes."""

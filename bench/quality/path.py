@@ -40,14 +40,24 @@ class Exporter:
     """
 
     resource: Resource
+    namespace: str
     stall_from_s: float = math.inf
     stall_to_s: float = math.inf
     slow_from_s: float = math.inf
     slow_to_s: float = math.inf
     slow_s: tuple[float, float] = (0.0, 0.0)
     dark: list[tuple[float, float, bool]] = field(default_factory=list)
+    second: int = -1
+    losing: str = ""
+    """Whether what is said in this second is lost, and how: `told` or `silent`."""
+    lost: int = 0
+    """Records lost in it."""
     before_dark_s: float = 0.0
     """When something was heard last before it fell dark."""
+
+    def stalled(self, at_s: float) -> bool:
+        """Say whether something of it is still on its way: a process ends when all is sent."""
+        return self.stall_from_s <= at_s < self.stall_to_s
 
 
 class Path:
@@ -59,12 +69,14 @@ class Path:
         self.noise = noise
         self.away = away
         self.records = 0
+        self.lost: dict[tuple[str, str], str] = {}
+        """Namespace, and task or request, of which something was lost; and how."""
         self._rng = rng
         self._waiting: dict[int, dict[int, tuple[Exporter, list[Record]]]] = defaultdict(dict)
 
-    def exporter(self, resource: Resource, now_s: float) -> Exporter:
+    def exporter(self, resource: Resource, namespace: str, now_s: float) -> Exporter:
         """Return the way of a new process."""
-        made = Exporter(resource)
+        made = Exporter(resource, namespace)
         self._next_stall(made, now_s)
         return made
 
@@ -76,8 +88,31 @@ class Path:
 
     def send(self, exporter: Exporter, at_s: float, record: Record) -> Heard:
         """Take *record*, which was made at *at_s*; say when the sidecar hears it."""
-        rng, noise = self._rng, self.noise
         self.records += 1
+        if self._loses(exporter, at_s, record):
+            return Heard(math.inf, math.inf)
+        return self._send(exporter, at_s, record)
+
+    def _loses(self, exporter: Exporter, at_s: float, record: Record) -> bool:
+        """Say whether *record* is lost; what was lost a while ago is told by its process."""
+        if int(at_s) != exporter.second:
+            if exporter.losing == "told" and exporter.lost:
+                told = wire.log("export.failed", at_s, {"export.lost": exporter.lost}, severity=17)
+                self._send(exporter, at_s, told)
+            dice, noise = self._rng.random(), self.noise
+            silent = "silent" if dice < noise.told_loss + noise.silent_loss else ""
+            exporter.losing = "told" if dice < noise.told_loss else silent
+            exporter.second, exporter.lost = int(at_s), 0
+        if not exporter.losing:
+            return False
+        exporter.lost += 1
+        for one in record.attributes:
+            if one.key in {"task.id", "request.id"}:
+                self.lost[exporter.namespace, one.value.string_value] = exporter.losing
+        return True
+
+    def _send(self, exporter: Exporter, at_s: float, record: Record) -> Heard:
+        rng, noise = self._rng, self.noise
         while at_s >= exporter.stall_to_s:
             self._next_stall(exporter, exporter.stall_to_s)
         leaves_s = exporter.stall_to_s if at_s >= exporter.stall_from_s else at_s

@@ -87,7 +87,7 @@ def start(
     })  # fmt: skip
     made = Process(
         namespace, side, service, instance, host, boot, ahead_s, path,
-        path.exporter(resource, now_s),
+        path.exporter(resource, namespace, now_s),
     )  # fmt: skip
     made.say("instance.started", now_s)
     return made

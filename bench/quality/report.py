@@ -64,6 +64,8 @@ _NOTES: Final = """\
   that of the evaluation, and is shown.
 - **Blind**: it could not be told, since the sidecar was away or a side was not heard. *Unknown* is
   the right answer then, and it counts neither as found nor as missed.
+- **Lost signals**: where the loss leaves evidence, *unknown* is right and confirmed is wrong; where
+  it does not, a lost record and a lost signal look the same, and nobody can tell them apart.
 - A simulated scheduler is regular where real ones are not. That all is found here does not mean
   that all is found at yours; what is missed or false here is surely wrong.
 """
@@ -75,8 +77,13 @@ _SAID: Final = {
     "skewed_share": "processes whose clock is off by up to 5 min: {:.0%}",
     "near_s": "the other clocks are off by (standard deviation): {:g} s",
     "reused_share": "tasks that bear the ID of an earlier one: {:.1%}",
+    "told_loss": "exports (a second of a process) that are lost, which the process tells: {:.1%}",
+    "silent_loss": "exports that are lost without a trace: {:.2%}",
     "dark_share": "cells of which one side is not heard for some minutes: {:.0%}",
 }
+
+
+_LOST: Final = ("of_told_loss", "of_told_loss_unknown", "of_silent_loss")
 
 
 def _noise() -> str:
@@ -109,6 +116,12 @@ def _run(one: dict[str, Any], table: Any, errors: int) -> Iterator[str]:  # noqa
     silent = [name for name, each in one["detectors"].items() if not _concerned(each)]
     if silent:
         yield f"Nothing was true of, and nothing found by: {', '.join(silent)}.\n"
+    lost = [(name, *(f"{each[key]:,}" for key in _LOST)) for name, each in one["detectors"].items()
+            if any(each[key] for key in _LOST)]  # fmt: skip
+    if lost:
+        columns = ("detector", "confirmed, of a loss that was told", "unknown, likewise",
+                 "confirmed, of a silent loss")  # fmt: skip
+        yield f"Of signals that were lost (scored apart):\n\n{table(columns, lost)}\n"
     failed = [f"- {name} failed: {why}" for name, why in one["detectors_failed"].items()]
     wrong = [line for name, each in one["detectors"].items()
              for line in _errors(name, each, errors)]  # fmt: skip

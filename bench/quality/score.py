@@ -50,6 +50,11 @@ class Score:
     blind_confirmed: int = 0
     delays_s: list[float] = field(default_factory=list)
     slow: list[Wrong] = field(default_factory=list)
+    of_told: list[Wrong] = field(default_factory=list)
+    """Confirmed, and only so because signals were lost, which was told: to be unknown."""
+    of_silent: int = 0
+    """The same, of signals that were lost without a trace: nobody can tell."""
+    unknown_of_told: int = 0
 
     @property
     def precision(self) -> float | None:
@@ -94,12 +99,17 @@ def score(run: Run) -> dict[str, Score]:
         if truth.must and truth.detector in scores and truth.true_s < truth.until_s:
             if truth.detector in absent:
                 truth.blind = truth.blind or _blind(truth, run)
+            task = truth.subject.rpartition("/")[0] or truth.subject
+            if (truth.namespace, task) in run.lost:
+                truth.blind = truth.blind or "signals of it were lost"
             key = (truth.detector, truth.namespace, truth.subject)
             _look(truth, found.get(key, []), scores[truth.detector], run)
     for one in run.findings:
         if one.confirmed_us is not None:
             key = (one.detector, one.namespace, one.subject)
-            _explain(one, told.get(key, []), scores[one.detector])
+            _explain(one, told.get(key, []), scores[one.detector], run)
+        elif one.verdict == "unknown" and _loss(one, run) == "told":
+            scores[one.detector].unknown_of_told += 1
     return scores
 
 
@@ -147,7 +157,7 @@ def _look(truth: Truth, found: list[Finding], score: Score, run: Run) -> None:
         score.slow.append(wrong)
 
 
-def _explain(finding: Finding, truths: list[Truth], score: Score) -> None:
+def _explain(finding: Finding, truths: list[Truth], score: Score, run: Run) -> None:
     at_s = _s(finding.confirmed_us or 0)
     for truth in truths:
         begin_s, end_s = truth.true_s - _EARLY_S - truth.early_s, truth.until_s + _AFTER_S
@@ -156,7 +166,22 @@ def _explain(finding: Finding, truths: list[Truth], score: Score) -> None:
             return
     near = ", ".join(f"{one.failure} true from {one.true_s:.0f} to {one.until_s:.0f}"
                      for one in truths)  # fmt: skip
-    score.false.append(Wrong(
+    wrong = Wrong(
         finding.detector, finding.namespace, finding.subject, at_s,
         f"{finding.verdict}; {finding.fix} [{near}]",
-    ))  # fmt: skip
+    )  # fmt: skip
+    how = _loss(finding, run)
+    if how == "told":
+        score.of_told.append(wrong)
+    elif how == "silent":
+        score.of_silent += 1
+    else:
+        score.false.append(wrong)
+
+
+def _loss(finding: Finding, run: Run) -> str:
+    """Return how something was lost of what *finding* is about: told, silent, or not at all."""
+    subject = finding.subject.rpartition("/")[0] or finding.subject
+    known = {run.lost.get((finding.namespace, one or "")) for one in
+             (subject, finding.task, finding.request_id)}  # fmt: skip
+    return "silent" if "silent" in known else "told" if "told" in known else ""

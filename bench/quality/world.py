@@ -30,7 +30,7 @@ WARM_S: Final = 600.0
 """Until then nothing fails: what is usual has to be learned first."""
 _WARM_STEP_S: Final = 30.0
 """Until then it is looked less often: nobody waits for a finding, and a false one stays false."""
-TAIL_S: Final = 420.0
+TAIL_S: Final = 240.0
 """So long before the end the last thing goes wrong with a task."""
 AFTER_S: Final = 60.0
 """The run goes on so long after all is over."""
@@ -40,19 +40,30 @@ _DARK_S: Final = (150.0, 300.0)
 _USUAL: Final = Noise()
 
 
+_SIZES: Final = ((5_000, 1500.0, 3.0), (50_000, 2400.0, 2.0))
+"""Up to so many tasks: how long it lasts, and how many times as many fail."""
+
+
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much is simulated: *tasks* in *cells*, submitted over *lasts_s* simulated seconds."""
+    """How much is simulated: *tasks* in *cells*, submitted over *lasts_s* simulated seconds.
+
+    Of few tasks more fail: `times` as many as each failure has for its share.
+    """
 
     tasks: int
     cells: int
     lasts_s: float
+    times: float = 1.0
 
     @classmethod
     def of(cls, tasks: int) -> Size:
         """Return the size for *tasks*: more of them are more cells and a longer time."""
         cells = max(20, tasks // 1000)
-        return cls(tasks, cells, 2400.0 if tasks < 20_000 else 3900.0)  # noqa: PLR2004 - hours cost
+        for most, lasts_s, times in _SIZES:
+            if tasks <= most:
+                return cls(tasks, cells, lasts_s, times)
+        return cls(tasks, cells, 3600.0)
 
 
 @dataclass(slots=True)
@@ -71,6 +82,8 @@ class Run:
     """From when to when the sidecar was away."""
     dark: dict[str, list[tuple[str, float, float, bool]]] = field(default_factory=dict)
     """As `Cell.dark`, by namespace."""
+    lost: dict[tuple[str, str], str] = field(default_factory=dict)
+    """As `Path.lost`."""
     tasks: int = 0
     records: int = 0
     took_s: float = 0.0
@@ -97,7 +110,8 @@ class World:
         known = [one for one in load() if one.detector in self.run_.every_s]
         chosen = [one for one in known if not only or one.name in only]
         self.failures = () if healthy else tuple(one for one in chosen if one.share)
-        self.drills = [] if healthy else [one for one in chosen if one.needs_s]
+        room_s = size.lasts_s - WARM_S
+        self.drills = [] if healthy else [one for one in chosen if 0 < one.needs_s <= room_s]
         self.cells = [self._cell(number) for number in range(size.cells)]
 
     # -- before -------------------------------------------------------------------------------
@@ -108,6 +122,7 @@ class World:
                     random.Random(f"{rng.random()}"), agents=rng.randint(3, 5))  # noqa: S311 # fmt: skip
         cell.failures = self.failures
         cell.failing = (WARM_S, lasts_s - TAIL_S)
+        cell.ends_s, cell.times = lasts_s, self.size.times
         mean_s = lasts_s * self.size.cells / self.size.tasks
         cell.clock.after(rng.uniform(0, mean_s), lambda: self._submit(cell, mean_s))
         drill = self.drills[number % len(self.drills)] if self.drills else None
@@ -151,7 +166,7 @@ class World:
     def run(self, say: Say) -> Run:
         """Simulate all of it; *say* is told how far it is, every few minutes of it."""
         begun, now, told = time.perf_counter(), 0.0, 0.0
-        end_s = self.size.lasts_s + TAIL_S + AFTER_S
+        end_s = self.size.lasts_s + AFTER_S
         away = list(self.away)
         while now < end_s:
             now += STEP_S if now >= WARM_S else _WARM_STEP_S
@@ -172,6 +187,7 @@ class World:
         self.sidecar.stop(now)
         made.truths = self.truths.told
         made.dark = {cell.name: cell.dark for cell in self.cells if cell.dark}
+        made.lost = self.path.lost
         made.tasks = sum(cell.submitted for cell in self.cells)
         made.records = self.path.records
         made.took_s = time.perf_counter() - begun

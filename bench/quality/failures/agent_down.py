@@ -18,17 +18,18 @@ if TYPE_CHECKING:
 _SILENCE_S = max(60.0, 3 * BEAT_S)
 _WORD_S = 15.0
 """So long after its last word, what it said before has come."""
-_TIMES, _APART_S = 3, 330.0
+_NEEDS_S, _APART_S = 260.0, 330.0
 
 
 class Dies(Failure):
-    """Once in each way, some minutes apart; its tasks are taken back later."""
+    """In one way after another while there is time; its tasks are taken back later."""
 
     def begin(self, cell: Cell) -> None:
         """Let one agent after the other die."""
         ways = ["silent", "said", "back"]
         cell.rng.shuffle(ways)
-        for number, way in enumerate(ways):
+        room_s = cell.ends_s - cell.clock.now - _NEEDS_S
+        for number, way in enumerate(ways[: 1 + max(0, int(room_s / _APART_S))]):
             cell.clock.after(number * _APART_S, partial(self._load, cell, way))
 
     def _load(self, cell: Cell, way: str) -> None:
@@ -44,8 +45,12 @@ class Dies(Failure):
             cell.clock.after(10.0, partial(self._load, cell, way))
             return
         agent = cell.rng.choice(able)
-        held = cell.kill(agent, said=way == "said")
+        held = cell.kill(agent)
         heard_s = agent.heard_s
+        if way == "said":
+            heard_s = agent.say(
+                "instance.stopped", cell.clock.now, instance__clean=False
+            ).first_s  # fmt: skip
         since_s, name = cell.clock.now, agent.instance
         subject = f"{AGENT}/{name}"
         if way == "back":
@@ -73,4 +78,4 @@ class Dies(Failure):
                 and one.began_heard_s < cell.clock.now and not one.over]  # fmt: skip
 
 
-FAILURE = Dies(needs_s=_TIMES * _APART_S + 260.0, absence=True)
+FAILURE = Dies(needs_s=_NEEDS_S, absence=True)

@@ -27,7 +27,7 @@ class NewTraces(Failure):
             cell.new_traces = False
 
         cell.clock.after(_LASTS_S, mend)
-        shares.watch(cell, made, lambda: ((at_s, bad) for at_s, bad, _ in cell.called),
+        shares.watch(cell, made, lambda: ((at_s, bad) for at_s, bad, _ in cell.account.called),
                      least=_LEAST, share=_SHARE)  # fmt: skip
 
 

@@ -50,7 +50,7 @@ class Stalls(Failure):
 
     def _true(self, cell: Cell, begun_s: float, free_s: float) -> None:
         """From the last hand-out on it may take three times the usual gap."""
-        heard = sorted(cell.handed)
+        heard = sorted(cell.account.handed)
         gaps = sorted(after - before for before, after in pairwise(heard))
         usual_s = gaps[int(0.9 * len(gaps))] if gaps else 0.0
         base_s = max(free_s, heard[-1] if heard else begun_s)

@@ -6,8 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bench.quality.calls import Call
-from bench.quality.cell import LIMIT_S, dotted
-from bench.quality.failures.zombie_task import grace_s
+from bench.quality.cell import AGENT, DISPATCHER, LIMIT_S, dotted
+from bench.quality.failures.zombie_task import zombie
 from bench.quality.kit import Failure
 
 if TYPE_CHECKING:
@@ -29,10 +29,8 @@ class Committed(Failure):
         agent.error("asking for work timed out", cell.clock.now + LIMIT_S,
                   request__id=request)  # fmt: skip
         cell.truth(request, told.all_s, attempt=attempt, failure=self)
-        limit_s = grace_s(cell, attempt.kind.name)
-        cell.truth(attempt.subject, attempt.running_heard_s + limit_s, attempt=attempt,
-                   failure=self, detector="zombie_task")  # fmt: skip
-        cell.clock.after(limit_s + cell.rng.uniform(60, 200), lambda: cell.requeue(attempt, agent))
+        self._besides(cell, "dispatch")
+        zombie(cell, attempt, agent, self)
         return True
 
     def reporting(self, cell: Cell, attempt: Attempt, agent: Process) -> bool:
@@ -43,8 +41,14 @@ class Committed(Failure):
         call = Call("report", request, takes_s, LIMIT_S, known=known)
         told = cell.call(call, agent, cell.dispatcher, cell.clock.now)
         cell.truth(request, told.all_s, attempt=attempt, failure=self)
+        self._besides(cell, "report")
         cell.clock.after(LIMIT_S, partial(self._again, cell, attempt, agent, request))
         return True
+
+    def _besides(self, cell: Cell, purpose: str) -> None:
+        """Where it happens often, the limit is too short for the answer by what was measured."""
+        subject = f"{AGENT} to {DISPATCHER}, {purpose}: limit below the answer"
+        cell.truth(subject, cell.clock.now, detector="timeout_lattice", must=False, failure=self)
 
     def _again(self, cell: Cell, attempt: Attempt, agent: Process, request: str) -> None:
         agent.error("the report timed out; trying again", cell.clock.now,

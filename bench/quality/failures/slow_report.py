@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _GROWTH_S = 900.0
 """In which it becomes eight times as slow; then the index is added."""
 _TIMES = 8.0
-_EARLY_S = 400.0
+_EARLY_S = 690.0
 """A rise is told from chance by minutes, not by calls."""
 
 

@@ -27,7 +27,7 @@ class Renamed(Failure):
             made = cell.truth(f"{AGENT} to {DISPATCHER}, {purpose}", math.inf)
 
             def calls(purpose: str = purpose) -> list[tuple[float, bool]]:
-                return [(at_s, bad) for at_s, bad, what in cell.called if what == purpose]
+                return [(at_s, bad) for at_s, bad, what in cell.account.called if what == purpose]
 
             shares.watch(cell, made, calls, least=_LEAST, share=_SHARE, wait_s=_WAIT_S)
 
