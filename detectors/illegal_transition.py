@@ -83,7 +83,9 @@ backwards AS (
 ),
 early AS (
   SELECT DISTINCT d.namespace AS namespace, d.task AS task, d.attempt AS attempt
-  FROM (SELECT o.namespace, o.task, o.attempt, o.depends_on, o.started_us, o.last_seen_us
+  FROM (SELECT o.namespace, o.task, o.attempt, o.depends_on, o.last_seen_us,
+      CASE WHEN o.enqueued_last_us > o.started_us THEN o.started_last_us ELSE o.started_us END
+        AS started_us
     FROM attempts o WHERE o.depends_on IS NOT NULL AND o.started_us IS NOT NULL) d
   JOIN attempts n ON n.namespace = d.namespace AND n.task = d.depends_on
   WHERE coalesce(n.finished_us, n.recorded_us, n.sign_last_us) > d.started_us
@@ -91,7 +93,9 @@ early AS (
 ),
 dependents AS (
   SELECT o.namespace, o.task, o.attempt, o.name, o.service, o.queue, o.agent, o.agent_service,
-    o.request_id, o.depends_on, o.started_us, o.last_seen_us
+    o.request_id, o.depends_on, o.last_seen_us,
+    CASE WHEN o.enqueued_last_us > o.started_us THEN o.started_last_us ELSE o.started_us END
+      AS started_us
   FROM attempts o
   WHERE NOT o.joined_late AND EXISTS (SELECT 1 FROM early e WHERE e.namespace = o.namespace
     AND e.task = o.task AND e.attempt = o.attempt)
@@ -322,6 +326,19 @@ ORDER BY since_us, subject""",
                 {**_D, "t": -80, "phase": "enqueued"},
                 {**_D, "t": -79, "phase": "dispatched"},
                 {**_A, "t": -70, "phase": "started"},
+            ],
+            [],
+        ),
+        Case(
+            "its ID had been used before, for a task that depended on nothing",
+            [
+                {**_D, "t": -900, "phase": "enqueued"},
+                {**_A, "t": -890, "phase": "started"},
+                {**_A, "t": -880, "phase": "finished", "outcome": "success"},
+                {**_D, "t": -879, "phase": "recorded", "state": "success"},
+                *_NEEDED,
+                {**_NEEDED_DONE, "t": -102},
+                *_DEPENDENT,
             ],
             [],
         ),
