@@ -52,7 +52,8 @@ class Detector:
     service and name. `clears` is a SELECT of (subject, cleared_us): when that which ended a
     finding happened, by which *retracted* is told from *resolved*. `follows` names the detectors
     whose findings can be the cause of this one's (see `detectors._incidents`). `every_s` is how
-    often it is looked for at most (0: at each evaluation).
+    often it is looked for at most (0: at each evaluation). `blinds` says that while its finding
+    lasts a service of the side in its evidence is not heard: silence at that time proves nothing.
     """
 
     severity: Literal["info", "warning", "critical"]
@@ -68,6 +69,7 @@ class Detector:
     clears: str | None = None
     follows: tuple[str, ...] = ()
     every_s: float = 0.0
+    blinds: bool = False
     name: str = ""
     doc: str = ""
 
