@@ -96,6 +96,8 @@ ATTEMPTS: Final = Relation(
     closed=(
         "(recorded_us IS NOT NULL AND (finished_us IS NOT NULL OR sign_us IS NULL))"
         " OR requeued_us IS NOT NULL OR dead_lettered_us IS NOT NULL"
+        # where results are never recorded, nothing is to come after the end
+        " OR (finished_us IS NOT NULL AND coalesce(reports__at LIKE '%false', FALSE))"
     ),
     opening="enqueued_us IS NOT NULL OR running_us IS NOT NULL",
     measures=(
@@ -381,6 +383,7 @@ SAMPLES: Final = Relation(
 )
 
 _FIRED: Final = "phase = 'schedule.fired'"
+_EXPECTED: Final = "phase = 'schedule.expected'"
 
 SCHEDULES: Final = Relation(
     name="schedules",
@@ -390,17 +393,22 @@ SCHEDULES: Final = Relation(
     where="schedule IS NOT NULL",
     columns=(
         _last("service", "service"),
+        _last("queue", "queue"),
         Column("first_seen_us", "min", "arrived_us"),
         Column("last_seen_us", "max", "arrived_us"),
-        Column("due_last_us", "max", "due_us", "phase = 'schedule.expected'"),
+        Column("due_last_us", "max", "due_us", _EXPECTED),
         Column("fired_us", "min", "ts_us", _FIRED),
         Column("fired_last_us", "max", "ts_us", _FIRED),
         Column("fired_seen_us", "max", "arrived_us", _FIRED),
+        _last("fired_way", "way", _FIRED),
+        Column("began_last_us", "max", "ts_us", f"{_FIRED} AND outcome IS NULL"),
         Column("ended_last_us", "max", "ts_us", f"{_FIRED} AND outcome IS NOT NULL"),
         _last("outcome", "outcome", _FIRED),
         _last("start_grace_s", "start_grace_s", kind="DOUBLE"),
         _last("run_grace_s", "run_grace_s", kind="DOUBLE"),
-        _last("paused", "paused", "phase = 'schedule.expected'", "BOOLEAN"),
+        _last("paused", "paused", _EXPECTED, "BOOLEAN"),
+        Column("paused_last_us", "max", "ts_us", f"{_EXPECTED} AND paused"),
+        _last("declared_way", "way", _EXPECTED),
     ),
     closed="FALSE",
 )
@@ -412,10 +420,10 @@ DUES: Final = Relation(
     phases=("schedule.expected", "schedule.fired"),
     where="schedule IS NOT NULL AND due_us IS NOT NULL",
     columns=(
-        *_times("expected", "phase = 'schedule.expected'"),
+        *_times("expected", _EXPECTED),
         *_times("fired", _FIRED),
         _last("start_grace_s", "start_grace_s", kind="DOUBLE"),
-        _last("paused", "paused", "phase = 'schedule.expected'", "BOOLEAN"),
+        _last("paused", "paused", _EXPECTED, "BOOLEAN"),
         Column("last_seen_us", "max", "arrived_us"),
     ),
     closed="fired_us IS NOT NULL",
@@ -440,8 +448,8 @@ FIRES: Final = Relation(
         Column("first_us", "min", "ts_us"),
         Column("last_seen_us", "max", "arrived_us"),
     ),
-    closed="ended_us IS NOT NULL",
-    open_for="settle",
+    # without a run ID no other signal can belong to it: its end will never be known
+    closed="ended_us IS NOT NULL OR run LIKE 'at:%'",
 )
 
 RELATIONS: Final = (

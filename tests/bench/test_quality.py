@@ -6,11 +6,14 @@ import math
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from bench.quality import report
 from bench.quality.clockwork import Clockwork
 from bench.quality.kit import load
 from bench.quality.result import result, wrong
 from bench.quality.score import score
+from bench.quality.simulate import simulate
 from bench.quality.truth import Truth
 from bench.quality.wire import micros
 from bench.quality.world import Run, Size, World
@@ -121,11 +124,11 @@ def test_one_false_alarm_among_healthy_tasks_is_one_too_many() -> None:
     assert wrong(result(_run(many, findings + more, healthy=True))) != []
 
 
-def test_every_failure_is_of_a_detector_or_of_one_that_comes() -> None:
-    """And each detector has a failure: the folder is the list."""
+def test_each_detector_has_a_failure_that_it_is_to_find() -> None:
+    """Clocks that are off are in the noise: no failure has to make them so."""
     there = {one.name for one in detectors.load()}
     injected = {one.detector for one in load()}
-    assert there - injected == set()
+    assert (there - injected, injected - there) == ({"clock_skew"}, set())
 
 
 def test_the_page_is_of_the_run_alone() -> None:
@@ -156,3 +159,18 @@ def test_one_seed_is_one_simulation(tmp_path: Path) -> None:
     assert told[0] == told[1]
     assert len(told[0][0]) > 500
     assert told[0][1]
+
+
+ERRS = {
+    "duplicate_run": "two runs overlap by less than what clocks five minutes off may explain",
+    "illegal_transition": "likewise, of a final state and a start",
+}
+"""Detectors that are known to err at this size, and why. Each is to leave this list."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["failing", "healthy"])
+def test_at_a_small_size_no_detector_errs_but_those_that_are_known_to(name: str) -> None:
+    """Under noise, with a sidecar that is restarted three times."""
+    said = wrong(simulate(2_000, 1, name))
+    assert [one for one in said if one.partition(":")[0] not in ERRS] == []

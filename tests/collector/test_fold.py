@@ -99,6 +99,22 @@ def test_a_row_is_open_or_closed_but_never_both() -> None:
     assert connection.execute("SELECT count(*) FROM attempts").fetchall() == [(1,)]
 
 
+@pytest.mark.parametrize(("reports", "still"), [(False, 0), (True, 1), (None, 1)])
+def test_where_results_are_never_recorded_the_end_closes_an_attempt(
+    reports: bool | None,  # noqa: FBT001 - it is the case
+    still: int,
+) -> None:
+    """Else each run of a job that nobody keeps a record of would stay hot for days."""
+    connection = fold.connect(256 << 20)
+    fold.create(connection)
+    folding = fold.Fold(connection, bin_us=60_000_000, settle_us=3_600_000_000)
+    job = {"task": "backup/1", "reports": reports}
+    folding.apply(signals([{**job, "t": -9, "phase": "started"}]))
+    assert connection.execute("SELECT count(*) FROM open_attempts").fetchall() == [(1,)]
+    folding.apply(signals([{**job, "t": -5, "phase": "finished", "outcome": "success"}]))
+    assert connection.execute("SELECT count(*) FROM open_attempts").fetchall() == [(still,)]
+
+
 def test_a_measure_is_counted_once_however_often_its_signals_come() -> None:
     """The time from hand-out to first sign is one sample, though every signal came three times."""
     connection = fold.connect(256 << 20)
