@@ -107,7 +107,7 @@ class Witnesses:
             yield row, self._absence(detector.witness, row)
 
     def _absence(self, side: str, row: Mapping[str, Any]) -> Evidence:
-        since, deadline = row["since_us"], row["deadline_us"]
+        since, deadline = _since(row), row["deadline_us"]
         witness = self.sides.get((row["namespace"], side))
         if witness is None:
             return Evidence("unknown", f"nothing was ever heard from the {side}'s side")
@@ -135,9 +135,15 @@ class Witnesses:
             and one.side == side
             and (alone or one.service == row["service"])
             and one.from_us < row["deadline_us"]
-            and one.to_us > row["since_us"]
+            and one.to_us > _since(row)
             for one in self.dark
         )
+
+
+def _since(row: Mapping[str, Any]) -> int:
+    """Return since when it is silent: a clock that is ahead must not hide that we were away."""
+    heard = row.get("heard_us")
+    return int(row["since_us"] if heard is None else min(row["since_us"], heard))
 
 
 _UNCOVERED: Final = (

@@ -220,3 +220,16 @@ def test_what_was_said_to_a_source_that_was_dark_may_be_lost(
         each.evaluate(after, NOW_US + SECOND, heard_us=NOW_US + SECOND)
         told = {one.subject: one.verdict for one in each.open.values()}
         assert {"t1/1": verdict} == told, title
+
+
+def test_a_clock_that_is_ahead_does_not_hide_that_a_source_was_dark() -> None:
+    """By the agent's clock the task ended after the darkness; by ours, in it."""
+    before = [*_COVERED, _said(-400, "heartbeat")]
+    ended = [*_ended(-250, "t1")]
+    ended[-1] = {**ended[-1], "t": 50, "arrived": -250}
+    judge = Judge([LOST, DARK], Memory())
+    judge.evaluate(hot(before), NOW_US - 300 * SECOND, heard_us=NOW_US - 300 * SECOND)
+    after = hot([*before, _said(-100, "heartbeat"), *ended, _said(0, "heartbeat")])
+    judge.evaluate(after, NOW_US, heard_us=NOW_US)
+    judge.evaluate(after, NOW_US + SECOND, heard_us=NOW_US + SECOND)
+    assert {one.subject: one.verdict for one in judge.open.values()} == {"t1/1": "unknown"}
