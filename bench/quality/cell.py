@@ -104,6 +104,8 @@ class Cell:
         self._truths = truths
         self._names: Counter[str] = Counter()
         self._ahead: dict[str, float] = {}
+        self.skewed: set[tuple[str, bool]] = set()
+        """Hosts whose clock was told to be off, and whether one beside it was right."""
         self._pairs: Counter[tuple[str, str]] = Counter()
         self._numbers = 0
         self._old: deque[tuple[float, str]] = deque()
@@ -157,6 +159,8 @@ class Cell:
         if self.slow and service == self.slow[0]:
             made.exporter.slow_from_s, made.exporter.slow_to_s, made.exporter.slow_s = self.slow[1:]
         made.exporter.dark += [one[1:] for one in self.dark if one[0] == service]
+
+        made.say("instance.started", self.clock.now)
 
         def beat() -> bool:
             if made.alive:

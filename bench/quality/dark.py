@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 _LIMIT_S: Final = max(60.0, 3 * BEAT_S)
 """A promised beat may stay away for three of its gaps, and for a minute at least."""
+TOLERATED_S: Final = 5.0
+"""A shorter absence of the sidecar's is bridged by the senders."""
 _BACK_S: Final = 15.0
 """So long after the end, all that was held has come."""
 
@@ -28,8 +30,8 @@ def darken(cell: Cell, service: str, begin_s: float, end_s: float, *, held: bool
     def look() -> None:
         whose = [one for one in (*cell.agents, *cell.dispatchers) if one.service == service]
         heard_s = max(one.exporter.before_dark_s for one in whose)
-        for _, back_s in cell.path.away:
-            if heard_s < back_s < heard_s + _LIMIT_S:
+        for away_s, back_s in cell.path.away:
+            if back_s - away_s > TOLERATED_S and heard_s < back_s < heard_s + _LIMIT_S:
                 heard_s = back_s
         if heard_s + _LIMIT_S < end_s - _BACK_S:
             cell.truth(f"{service} by otlp", heard_s + _LIMIT_S, since_s=begin_s,

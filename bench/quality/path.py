@@ -41,6 +41,7 @@ class Exporter:
 
     resource: Resource
     namespace: str
+    ahead_s: float = 0.0
     stall_from_s: float = math.inf
     stall_to_s: float = math.inf
     slow_from_s: float = math.inf
@@ -74,9 +75,9 @@ class Path:
         self._rng = rng
         self._waiting: dict[int, dict[int, tuple[Exporter, list[Record]]]] = defaultdict(dict)
 
-    def exporter(self, resource: Resource, namespace: str, now_s: float) -> Exporter:
-        """Return the way of a new process."""
-        made = Exporter(resource, namespace)
+    def exporter(self, who: tuple[Resource, str, float], now_s: float) -> Exporter:
+        """Return the way of a new process: its resource, namespace and how its clock errs."""
+        made = Exporter(*who)
         self._next_stall(made, now_s)
         return made
 
@@ -97,7 +98,9 @@ class Path:
         """Say whether *record* is lost; what was lost a while ago is told by its process."""
         if int(at_s) != exporter.second:
             if exporter.losing == "told" and exporter.lost:
-                told = wire.log("export.failed", at_s, {"export.lost": exporter.lost}, severity=17)
+                clock_s = at_s + exporter.ahead_s
+                said: dict[str, wire.Value] = {"export.lost": exporter.lost}
+                told = wire.log("export.failed", clock_s, said, severity=17)
                 self._send(exporter, at_s, told)
             dice, noise = self._rng.random(), self.noise
             silent = "silent" if dice < noise.told_loss + noise.silent_loss else ""
@@ -107,7 +110,7 @@ class Path:
             return False
         exporter.lost += 1
         for one in record.attributes:
-            if one.key in {"task.id", "request.id"}:
+            if one.key in {"task.id", "request.id", "schedule.name"}:
                 self.lost[exporter.namespace, one.value.string_value] = exporter.losing
         return True
 

@@ -74,7 +74,7 @@ def clock(noise: Noise, rng: random.Random) -> float:
 def start(
     path: Path, ahead_s: float, now_s: float, who: tuple[str, str, str], name: tuple[str, int]
 ) -> Process:
-    """Return a process that has just begun, on a host whose clock is ahead by *ahead_s*.
+    """Return a process that has yet to speak, on a host whose clock is ahead by *ahead_s*.
 
     *who* is its namespace, side and service, *name* its instance and how many had that before.
     """
@@ -85,9 +85,7 @@ def start(
         "zombiewatch.namespace": namespace, "zombiewatch.side": side, "service.name": service,
         "service.instance.id": instance, "host.name": host, "instance.boot": boot,
     })  # fmt: skip
-    made = Process(
+    return Process(
         namespace, side, service, instance, host, boot, ahead_s, path,
-        path.exporter(resource, namespace, now_s),
+        path.exporter((resource, namespace, ahead_s), now_s),
     )  # fmt: skip
-    made.say("instance.started", now_s)
-    return made

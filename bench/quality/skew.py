@@ -23,6 +23,7 @@ def look(
     if pairs[pair] != _CALLS or abs(one.ahead_s - other.ahead_s) <= _LIMIT_S:
         return
     for who, peer in ((one, other), (other, one)):
-        if abs(who.ahead_s) > _LIMIT_S:
-            alone = abs(peer.ahead_s) <= _LIMIT_S
-            cell.truth(who.host, heard_s, detector="clock_skew", must=alone)
+        alone = abs(peer.ahead_s) <= _LIMIT_S
+        if abs(who.ahead_s) > _LIMIT_S and (who.host, alone) not in cell.skewed:
+            cell.skewed.add((who.host, alone))
+            cell.truth(who.host, heard_s, detector="clock_skew", must=alone, early_s=heard_s)

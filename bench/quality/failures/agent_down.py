@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bench.quality.cell import AGENT
+from bench.quality.dark import TOLERATED_S
 from bench.quality.kit import Failure
 from bench.quality.process import BEAT_S
 from bench.quality.tasks import KINDS
@@ -58,8 +59,9 @@ class Dies(Failure):
             true_s = made.heard_s
         else:
             true_s = heard_s + (_WORD_S if way == "said" else _SILENCE_S)
-            for _, back_s in cell.path.away:
-                if way == "silent" and heard_s < back_s < true_s:
+            for away_s, back_s in cell.path.away:
+                long = back_s - away_s > TOLERATED_S
+                if long and way == "silent" and heard_s < back_s < true_s:
                     true_s = back_s + _SILENCE_S
             cell.join(f"{name}b")
         truth = cell.truth(subject, true_s, since_s=since_s)

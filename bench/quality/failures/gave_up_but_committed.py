@@ -28,7 +28,8 @@ class Committed(Failure):
         told = cell.handing_out(attempt, agent, cell.dispatcher, request, takes_s)
         agent.error("asking for work timed out", cell.clock.now + LIMIT_S,
                   request__id=request)  # fmt: skip
-        cell.truth(request, told.all_s, attempt=attempt, failure=self)
+        # without a common ID the two ends cannot be laid beside each other
+        cell.truth(request, told.all_s, attempt=attempt, failure=self, must=not cell.renames)
         self._besides(cell, "dispatch")
         zombie(cell, attempt, agent, self)
         return True
@@ -40,7 +41,8 @@ class Committed(Failure):
         known = tuple(attempt.known.items())
         call = Call("report", request, takes_s, LIMIT_S, known=known)
         told = cell.call(call, agent, cell.dispatcher, cell.clock.now)
-        cell.truth(request, told.all_s, attempt=attempt, failure=self)
+        # without a common ID the two ends cannot be laid beside each other
+        cell.truth(request, told.all_s, attempt=attempt, failure=self, must=not cell.renames)
         self._besides(cell, "report")
         cell.clock.after(LIMIT_S, partial(self._again, cell, attempt, agent, request))
         return True

@@ -40,6 +40,9 @@ class TooLate(Failure):
         attempt.sign_heard_s = math.inf
         cell.sign(attempt, agent, "task.started")
         begun_s = attempt.sign_heard_s
+        if begun_s < math.inf:
+            waited_s = max(0.0, begun_s - attempt.running_heard_s)
+            cell.account.accepts[attempt.kind.name].append(waited_s)
         cell.truth(attempt.subject, max(begun_s, recorded_s), attempt=attempt, failure=self)
         cell.clock.after(3.0, partial(self._end, cell, attempt, agent))
 
