@@ -13,14 +13,12 @@ if TYPE_CHECKING:
 
 _LEAST: Final = 20
 _LASTS_S: Final = 420.0
-_EARLY_S: Final = 15.0
-"""A call of which only the end was heard counts too, and one more or less makes a share."""
 
 
 def refuse(cell: Cell, status: int, share: float) -> None:
     """Let it answer with *status*, and write down when over *share* of the calls are such."""
     cell.api_status = status
-    made = cell.truth(f"{AGENT} to {API}", math.inf, early_s=_EARLY_S)
+    made = cell.truth(f"{AGENT} to {API}", math.inf, early_s=shares.EARLY_S)
 
     def mend() -> None:
         cell.api_status = 200

@@ -152,6 +152,9 @@ def _look(truth: Truth, found: list[Finding], score: Score, run: Run) -> None:
     score.found += 1
     delay_s = max(0.0, min(fits) - truth.true_s - hold_s)
     score.delays_s.append(delay_s)
+    for begin_s, end_s in run.gaps:  # nobody looked then, and who was to speak came a little later
+        if begin_s < min(fits) and end_s > truth.true_s:
+            patience_s += end_s - begin_s + score.interval_s
     if delay_s > patience_s - hold_s:
         wrong.said += f": told {delay_s:.0f} s late"
         score.slow.append(wrong)

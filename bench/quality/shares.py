@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from bench.quality.truth import Truth
 
 WINDOW_S = 900.0
+EARLY_S = 15.0
+"""A call of which only one end was heard may count too, and one more or less makes a share."""
 
 
 def watch(

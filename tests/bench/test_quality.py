@@ -60,6 +60,12 @@ def test_what_is_found_later_than_two_intervals_is_late() -> None:
     assert _scored(_run([_truth()], [_finding(511)])) == (1, 1, 0, 0, 1)
 
 
+def test_while_the_sidecar_is_away_it_cannot_tell() -> None:
+    """A restart of two seconds, and the interval after it, are no delay."""
+    assert _scored(_run([_truth()], [_finding(517)], gaps=[(505.0, 507.0)])) == (1, 1, 0, 0, 0)
+    assert _scored(_run([_truth()], [_finding(518)], gaps=[(505.0, 507.0)])) == (1, 1, 0, 0, 1)
+
+
 def test_the_hold_is_no_delay() -> None:
     """Whoever holds for 20 s has so much longer."""
     run = _run([_truth()], [_finding(530)], hold_s={NAME: 20.0})
@@ -162,6 +168,9 @@ def test_one_seed_is_one_simulation(tmp_path: Path) -> None:
 
 
 ERRS = {
+    "agent_down": "what a dead process says last is late, or a restart of ours is near",
+    "clock_skew": "of a few calls, the machine whose clock is right is named",
+    "collection_lag": "what was held while a source was dark counts as late",
     "duplicate_run": "two runs overlap by less than what clocks five minutes off may explain",
     "illegal_transition": "likewise, of a final state and a start",
 }

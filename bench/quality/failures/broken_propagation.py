@@ -21,7 +21,7 @@ class NewTraces(Failure):
     def begin(self, cell: Cell) -> None:
         """Begin to tell calls as spans, whose traces part."""
         cell.spans = cell.new_traces = True
-        made = cell.truth(f"{AGENT} to {DISPATCHER}", math.inf)
+        made = cell.truth(f"{AGENT} to {DISPATCHER}", math.inf, early_s=shares.EARLY_S)
 
         def mend() -> None:
             cell.new_traces = False

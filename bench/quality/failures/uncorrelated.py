@@ -24,7 +24,9 @@ class Renamed(Failure):
         cell.spans, cell.renames = False, True
         end_s = cell.clock.now + _LASTS_S
         for purpose in ("dispatch", "report"):
-            made = cell.truth(f"{AGENT} to {DISPATCHER}, {purpose}", math.inf)
+            made = cell.truth(
+                f"{AGENT} to {DISPATCHER}, {purpose}", math.inf, early_s=shares.EARLY_S
+            )
 
             def calls(purpose: str = purpose) -> list[tuple[float, bool]]:
                 return [(at_s, bad) for at_s, bad, what in cell.account.called if what == purpose]
