@@ -90,10 +90,7 @@ class Service:
             self.sayings.first_start_us(clock()) + us(config.learning_s),
             self.sayings,
         )
-        settings: dict[str, dict[str, Any]] = {
-            name: dict(said) for name, said in config.detectors.items()
-        }
-        settings.setdefault("slow_report", {}).setdefault("bin_s", config.rate_bin_s)
+        settings = thresholds(config)
         chosen = [one for one in load() if settings.get(one.name, {}).get("enabled", True)]
         self.judge = Judge(
             chosen,
@@ -279,6 +276,15 @@ class Service:
 def secret(listener: Listener) -> str | None:
     """Return the token that *listener* asks for, if any."""
     return listener.token.get_secret_value() if listener.token else None
+
+
+def thresholds(config: Config) -> dict[str, dict[str, Any]]:
+    """Return what the configuration says of each detector."""
+    settings: dict[str, dict[str, Any]] = {
+        name: dict(said) for name, said in config.detectors.items()
+    }
+    settings.setdefault("slow_report", {}).setdefault("bin_s", config.rate_bin_s)
+    return settings
 
 
 def limits(config: Config) -> Limits:

@@ -26,6 +26,7 @@ COMMANDS = (
     "findings dismiss",
     "findings undo",
     "sql",
+    "replay",
     "explain",
     "config",
     "config check",
