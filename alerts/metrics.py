@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
 OTHER: Final = "__other__"
-_LABELS: Final = ("detector", "service", "queue", "severity")
+_LABELS: Final = ("detector", "service", "queue", "severity", "team")
 _DELAYS: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 
 
@@ -93,12 +93,17 @@ class Metrics(Collector):
             verdict: Counter() for verdict in ("confirmed", "suspected", "unknown")
         }
         oldest: dict[tuple[str, ...], float] = {}
+        muted: Counter[tuple[str, ...]] = Counter()
         for one in open_now:
+            if one.muted and one.verdict == "confirmed":
+                muted[one.detector, one.muted] += 1
+                continue
             labels: tuple[str, ...] = (
                 one.detector,
                 self._service.take(one.service),
                 self._queue.take(one.queue),
                 one.severity,
+                one.team or "",
             )
             counts[one.verdict][labels] += 1
             if one.verdict == "confirmed":
@@ -107,7 +112,7 @@ class Metrics(Collector):
         told = {
             "confirmed": (
                 "zombiewatch_findings",
-                "Findings that are confirmed and have not ended.",
+                "Findings that are confirmed, have not ended, and tell somebody.",
             ),
             "suspected": ("zombiewatch_findings_suspected", "Findings that wait to be confirmed."),
             "unknown": ("zombiewatch_findings_unknown", "Findings that silence does not prove."),
@@ -118,6 +123,14 @@ class Metrics(Collector):
             for labels, number in sorted({**zeros, **counts[verdict]}.items()):
                 family.add_metric(labels, number)
             yield family
+        family = GaugeMetricFamily(
+            "zombiewatch_findings_muted",
+            "Findings that are confirmed and tell nobody, by why.",
+            labels=("detector", "reason"),
+        )
+        for (detector, why), number in sorted(muted.items()):
+            family.add_metric((detector, why), number)
+        yield family
         ages = GaugeMetricFamily(
             "zombiewatch_findings_oldest_age_seconds",
             "Time since the oldest confirmed finding began.",

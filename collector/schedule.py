@@ -110,14 +110,5 @@ def refusal_of_cron(text: str) -> str | None:
     return None
 
 
-def refusal_of_zone(name: str) -> str | None:
-    """Return what is wrong with the name of a time zone, None if nothing is."""
-    try:
-        ZoneInfo(name)
-    except (OSError, ValueError, KeyError):  # no such zone, a folder, or no name at all
-        return "it must be a time zone by its IANA name, like Europe/Berlin or UTC"
-    return None
-
-
 def _plain(text: str) -> str:
     return _WORDS.get(text.strip().lower(), text)

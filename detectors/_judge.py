@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import logging
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from detectors._witness import Witnesses
 from model.findings import Finding
 from model.units import us
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import duckdb
 
@@ -26,6 +27,9 @@ _LOG = logging.getLogger("zombiewatch.judge")
 
 _SLACK_US = 500_000
 """An evaluation that comes a little early counts as being on time."""
+
+_AT_ONCE: Final = 2
+"""So many detectors look at the same time. Planning, most of it, keeps one core busy."""
 
 
 class Keeper(Protocol):
@@ -51,7 +55,10 @@ class Report:
 
 
 class Judge:
-    """Holds the open findings of all *detectors*; one evaluation at a time."""
+    """Holds the open findings of all *detectors*; one evaluation at a time.
+
+    *place* completes each open finding after an evaluation: whose it is, who is told.
+    """
 
     def __init__(
         self,
@@ -61,13 +68,16 @@ class Judge:
         settings: Mapping[str, Mapping[str, Any]] | None = None,
         occurrence_s: float = 900.0,
         abandon_s: float = 7 * 86_400.0,
+        place: Callable[[Finding, int], None] = lambda _finding, _now_us: None,
     ) -> None:
         self.detectors = detectors
         self._keeper = keeper
         self._settings = settings or {}
         self._occurrence_s = occurrence_s
         self._abandon_us = us(abandon_s)
+        self._place = place
         self._looked_us: dict[str, int] = {}
+        self._looking = ThreadPoolExecutor(_AT_ONCE, "detector")
         self.open: dict[str, Finding] = {one.key: one for one in keeper.open_findings()}
         self._ended: dict[str, Finding] = {}
         self._unsaved: list[Finding] = []
@@ -88,19 +98,23 @@ class Judge:
         report = Report(now_us)
         witnesses = Witnesses.of(reader, now_us, heard_us)
         report.changed += self._retire(now_us)
-        for detector in self.detectors:
-            if not self._due(detector, now_us):
-                continue
+        due = [one for one in self.detectors if self._due(one, now_us)]
+        looks = [self._looking.submit(self._look, reader, now_us, one) for one in due]
+        for detector, look in zip(due, looks, strict=True):
+            took_s = 0.0
             begun = time.perf_counter()
             try:
-                rows = self._rows(reader, detector, now_us)
+                rows, took_s = look.result()
+                begun = time.perf_counter()
                 report.changed += self._move(reader, detector, rows, witnesses, now_us)
                 self.failing.pop(detector.name, None)
             except Exception as error:  # noqa: BLE001 - whatever it is, the others carry on
                 _LOG.exception("detector %s failed", detector.name)
                 self.failing[detector.name] = report.failed[detector.name] = str(error)
                 self.errors[detector.name] = self.errors.get(detector.name, 0) + 1
-            report.took_s[detector.name] = time.perf_counter() - begun
+            report.took_s[detector.name] = took_s + time.perf_counter() - begun
+        for one in self.open.values():
+            self._place(one, now_us)
         self._unsaved += report.changed
         self.save()
         for one in report.changed:
@@ -146,6 +160,22 @@ class Judge:
         for one in gone:
             one.ended_us, one.verdict = now_us, "resolved"
         return gone
+
+    def _look(
+        self, reader: duckdb.DuckDBPyConnection, now_us: int, detector: Detector
+    ) -> tuple[list[dict[str, Any]], float]:
+        """Return what *detector* sees, and how many seconds it took; in a thread of its own."""
+        begun = time.perf_counter()
+        with reader.cursor() as cursor:
+            seen = self._worth_it(cursor, detector, now_us)
+            rows = self._rows(cursor, detector, now_us) if seen else []
+        return rows, time.perf_counter() - begun
+
+    def _worth_it(self, reader: duckdb.DuckDBPyConnection, detector: Detector, now_us: int) -> bool:
+        """Say whether *detector* could find anything: planning its SELECT is most of the work."""
+        settings = self._settings.get(detector.name, {})
+        signs = detector.signs(now_us, settings, self._occurrence_s)
+        return not signs or any(reader.execute(one).fetchone() for one in signs)
 
     def _rows(
         self, reader: duckdb.DuckDBPyConnection, detector: Detector, now_us: int

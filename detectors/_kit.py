@@ -52,7 +52,9 @@ class Detector:
     service and name. `clears` is a SELECT of (subject, cleared_us): when that which ended a
     finding happened, by which *retracted* is told from *resolved*. `follows` names the detectors
     whose findings can be the cause of this one's (see `detectors._incidents`). `every_s` is how
-    often it is looked for at most (0: at each evaluation).
+    often it is looked for at most (0: at each evaluation). `only_if` is, by relation, a condition
+    over its row `a`: whenever anything is found, some row of some of these meets it. It may be met
+    in vain; thresholds stand in it only where the relation has service, queue and name.
     """
 
     severity: Literal["info", "warning", "critical"]
@@ -68,6 +70,7 @@ class Detector:
     clears: str | None = None
     follows: tuple[str, ...] = ()
     every_s: float = 0.0
+    only_if: Mapping[str, str] = field(default_factory=dict)
     name: str = ""
     doc: str = ""
 
@@ -88,11 +91,26 @@ class Detector:
         *settings* are this detector's of the configuration: thresholds by name, and
         `overrides`: a list of {service, queue, name (globs), threshold: value}.
         """
-        values: dict[str, object] = {
+        return self.sql.format_map(self._filled(now_us, settings, occurrence_s))
+
+    def signs(
+        self, now_us: int, settings: Mapping[str, Any], occurrence_s: float = 900.0
+    ) -> list[str]:
+        """Return `only_if` as SELECTs that give a row where it is met, filled in as `query` is."""
+        values = self._filled(now_us, settings, occurrence_s)
+        return [
+            f"SELECT 1 FROM {relation} a WHERE {condition.format_map(values)} LIMIT 1"
+            for relation, condition in self.only_if.items()
+        ]
+
+    def _filled(
+        self, now_us: int, settings: Mapping[str, Any], occurrence_s: float
+    ) -> dict[str, object]:
+        thresholds = {
             name: _threshold(name, settings.get(name, default), settings.get("overrides", ()))
             for name, default in self.thresholds.items()
         }
-        return self.sql.format(now=now_us, occurrence_us=round(occurrence_s * 1e6), **values)
+        return {"now": now_us, "occurrence_us": round(occurrence_s * 1e6), **thresholds}
 
     def sentence(self, row: Mapping[str, Any]) -> str:
         """Return what to do next, with the numbers of *row* filled in."""

@@ -73,7 +73,7 @@ DETECTOR = Detector(
     severity="warning",
     witness="agent",
     every_s=15.0,
-    follows=("crash_loop",),
+    follows=("crash_loop", "collection_lag"),
     thresholds={
         "silence_min_s": 60.0,
         "beats_missed": 3.0,
@@ -241,6 +241,10 @@ FROM (
 ORDER BY since_us, subject""",
     fix="See to {service}: {told}, and was last heard {silent_s} s ago. Once it is surely dead,"
     " requeue what is left of it: {tasks} open tasks, {example} first.",
+    only_if={
+        "open_runs": "a.finished_us IS NULL AND a.started_us IS NOT NULL",
+        "open_attempts": "a.sign_us IS NULL",
+    },
     cases=[
         Case(
             "promised a beat every 10 s, silent for 61 s, with a task",

@@ -51,6 +51,7 @@ _WEB = "web to api.example.org"
 
 DETECTOR = Detector(
     severity="warning",
+    follows=("clock_skew",),
     every_s=15,
     thresholds={
         "window_s": 900.0,
@@ -121,6 +122,9 @@ FROM told b GROUP BY b.namespace, b.service, b.peer
 ORDER BY since_us, subject""",
     fix="Check the credential that {service} sends to {peer}: {why} (refused: {refused} of {calls}"
     " calls, status {status_code}; quota: {quota_was}, then {quota_now}).",
+    only_if={
+        "calls": "a.status_code IN (401, 403, 7, 16) OR a.quota_limit IS NOT NULL",
+    },
     cases=[
         Case(
             "5 of 20 calls are refused",

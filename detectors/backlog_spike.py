@@ -226,6 +226,9 @@ FROM judged a WHERE a.what IS NOT NULL
 ORDER BY since_us, subject""",
     fix="See why {queue} is behind ({what}): {depth} wait, late by {late_s} s or so; it drains:"
     " {drains}; {changed}.",
+    only_if={
+        "samples": "coalesce(a.depth, a.oldest_age_s) > 0",
+    },
     cases=[
         Case(
             "older than its limit in three samples, 30 s apart",

@@ -172,6 +172,9 @@ WHERE NOT (a.given_up AND coalesce(a.fresh_us, 0) > a.last_us)
 ORDER BY since_us, subject""",
     fix="Read the last words of {instance} on {host}: {service} ended {ends} times within {lived_s}"
     " s of its start; {state} (last heard {silent_s} s ago).",
+    only_if={
+        "instances": "a.service <> '' AND a.instance || a.boot <> ''",
+    },
     cases=[
         Case("three unclean ends, none after a minute", [*_LONG, *_LOOP], _WEB, "confirmed"),
         Case("two ends", [*_LONG, *_LOOP[3:]], []),

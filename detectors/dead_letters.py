@@ -80,6 +80,9 @@ GROUP BY a.namespace, a.service, a.queue, a.name, a.reason
 ORDER BY since_us, subject""",
     fix="Look at {a_task} first: {letters} letters of {name} died in {queue} within {within_s} s"
     " ({reason}). Mend what they died of, then resend them.",
+    only_if={
+        "attempts": "a.dead_lettered_seen_us > {now} - {occurrence_us}",
+    },
     cases=[
         Case(
             "three for one reason are one finding",

@@ -244,6 +244,13 @@ FROM attempts WHERE coalesce(running_us, sign_us) IS NOT NULL GROUP BY 1, 2""",
     fix="See to {subject}: it has handed nothing out for {silent_s} s, while {waiting} wait"
     " ({example} first, for {oldest_s} s) and {free} agents are free. Take a dump of its threads,"
     " then restart it.",
+    only_if={
+        "open_attempts": (
+            "a.enqueued_us IS NOT NULL AND a.running_us IS NULL AND a.sign_us IS NULL AND "
+            "a.recorded_us IS NULL"
+        ),
+        "open_dues": "a.expected_us IS NOT NULL AND a.due_us < {now}",
+    },
     cases=[
         Case(
             "a task waits for 61 s, an agent is free, nothing is handed out",

@@ -56,6 +56,7 @@ DETECTOR = Detector(
         "silent_task",
         "timeout_lattice",
         "zombie_task",
+        "clock_skew",
     ),
     thresholds={"overlap_min_s": 1.0},
     sql="""
@@ -165,6 +166,12 @@ ORDER BY since_us, subject""",
     fix="Find out which run of {task} is to count, and undo the other: {other_agent} (attempt"
     " {first_attempt}: {first_outcome}) and {agent} (attempt {attempt}: {outcome}) both ran it, for"
     " {overlap_s} s at the same time.",
+    only_if={
+        "attempts": (
+            "a.last_seen_us > {now} - {occurrence_us} AND (a.attempt > 1 OR a.started_us < "
+            "a.started_last_us OR a.finished_us < a.finished_last_us)"
+        ),
+    },
     cases=[
         Case(
             "two agents have it, for 1.1 s at the same time",

@@ -100,6 +100,12 @@ QUALIFY row_number() OVER (PARTITION BY a.namespace, a.subject ORDER BY a.after_
 ORDER BY since_us, subject""",
     fix="Tie the state change of this call to the request's own context: {caller} gave up after"
     " {waited_s} s, and {service} committed {after_s} s later, for nobody.",
+    only_if={
+        "calls": (
+            "a.gave_up_us IS NOT NULL AND a.ok_us IS NULL AND a.last_seen_us > {now} - "
+            "{occurrence_us}"
+        ),
+    },
     cases=[
         Case(
             "committed 1 s after the caller's time-out",

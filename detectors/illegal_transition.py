@@ -56,6 +56,7 @@ DETECTOR = Detector(
         "silent_task",
         "timeout_lattice",
         "zombie_task",
+        "clock_skew",
     ),
     thresholds={"order_margin_s": 1.0},
     sql="""
@@ -196,6 +197,13 @@ QUALIFY row_number() OVER (PARTITION BY a.namespace, a.task, a.attempt
   ORDER BY a.since_us, a.what) = 1
 ORDER BY since_us, subject""",
     fix="Check what {task} has done on {agent}, and undo it if need be: {what}, by {by_s} s.",
+    only_if={
+        "attempts": (
+            "a.depends_on IS NOT NULL OR a.recorded_us IS NOT NULL AND (a.started_last_us > "
+            "a.recorded_us OR a.running_us > a.recorded_last_us)"
+        ),
+        "runs": "a.finished_us < a.started_us",
+    },
     cases=[
         Case(
             "a run began 1.1 s after the final state",

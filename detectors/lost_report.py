@@ -43,6 +43,7 @@ DETECTOR = Detector(
         "auth_failure",
         "rate_limited",
         "agent_down",
+        "collection_lag",
     ),
     witness="dispatcher",
     covered_by="record",

@@ -167,6 +167,12 @@ SELECT namespace, schedule AS subject, fired_last_us AS cleared_us
 FROM schedules WHERE fired_last_us IS NOT NULL""",
     fix="See to {subject}: {told}. Run it by hand if its work is needed now, and find what keeps it"
     " from running to its end.",
+    only_if={
+        "open_dues": (
+            "a.expected_us IS NOT NULL AND NOT coalesce(a.paused, FALSE) AND a.due_us < {now}"
+        ),
+        "open_fires": "a.began_us IS NOT NULL AND a.ended_us IS NULL",
+    },
     cases=[
         Case(
             "due 301 s ago, and no sign",
@@ -183,7 +189,7 @@ FROM schedules WHERE fired_last_us IS NOT NULL""",
         ),
         Case(
             "its own start grace of an hour has not",
-            [*_ran(7000), _due(3600, start_grace_s=3600.0)],
+            [*_ran(7000), _due(3599, start_grace_s=3600.0)],
             [],
         ),
         Case(
@@ -225,7 +231,7 @@ FROM schedules WHERE fired_last_us IS NOT NULL""",
         ),
         Case(
             "it pings only when it is done, and may still run",
-            [_ran(7000)[1], _due(960, start_grace_s=60.0, run_grace_s=900.0)],
+            [_ran(7000)[1], _due(959, start_grace_s=60.0, run_grace_s=900.0)],
             [],
         ),
         Case(
@@ -324,7 +330,7 @@ FROM schedules WHERE fired_last_us IS NOT NULL""",
             [
                 _fired(7000, arrived=-6800),
                 _heard(200, arrived=0),
-                _due(500),
+                _due(499),
             ],
             [],
         ),

@@ -63,7 +63,7 @@ DETECTOR = Detector(
     witness="agent",
     covered_by="run",
     every_s=15.0,
-    follows=("agent_down", "silent_task"),
+    follows=("agent_down", "silent_task", "collection_lag"),
     thresholds={"limit_grace_s": 10.0, "usual_times": 3.0, "samples_min": 50.0, "floor_s": 60.0},
     sql="""
 WITH late AS (
@@ -110,6 +110,13 @@ SELECT namespace, task || '/' || CAST(attempt AS VARCHAR) AS subject,
 FROM attempts WHERE coalesce(finished_us, recorded_us, requeued_us) IS NOT NULL""",
     fix="See what {task} waits for on {agent}, or end it there: it has run for {running_s} s,"
     " longer than {measured_by} ({limit_s} s at most); its last sign is {last_sign_s} s old.",
+    only_if={
+        "open_attempts": (
+            "a.finished_us IS NULL AND a.recorded_us IS NULL AND {now} - "
+            "coalesce(a.started_seen_us, a.beat_seen_us) > coalesce(a.timeout_s + "
+            "{limit_grace_s}, {floor_s}) * 1e6"
+        ),
+    },
     cases=[
         Case(
             "a limit of 60 s was passed 11 s ago, and nothing ended it",

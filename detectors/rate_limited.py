@@ -80,6 +80,9 @@ WHERE e.calls >= {calls_min} AND a.limited > {limited_share} * e.calls
 ORDER BY since_us, subject""",
     fix="Slow {service} down: {peer} turned away {limited} of its {calls} calls ({instances}"
     " instances, {an_instance} among them), the last one {last_s} s ago; it allows {quota_limit}.",
+    only_if={
+        "calls": "a.status_code IN (429, 8) OR a.status_code = 403 AND a.quota_left <= 0",
+    },
     cases=[
         Case(
             "2 of 21 calls are turned away",

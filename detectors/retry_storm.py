@@ -162,6 +162,13 @@ ORDER BY since_us, subject""",
     fix="Stop the retries of {name} by {service} until what they hit has recovered: {tasks} tasks"
     " ({example} among them) had up to {tries} {kind} each within {window_s} s, and the pause went"
     " from {first_pause_s} s to {last_pause_s} s.",
+    only_if={
+        "calls": (
+            "a.task IS NOT NULL AND (a.sent_us < a.sent_last_us OR a.ok_us IS NULL AND (a.caller "
+            "IS NOT NULL OR a.committed_us IS NULL))"
+        ),
+        "attempts": "a.attempt >= 2 AND a.first_seen_us > {now} - {window_s} * 1e6",
+    },
     cases=[
         Case(
             "4 attempts of 20 tasks each",

@@ -32,7 +32,7 @@ _RUN = [
 DETECTOR = Detector(
     severity="warning",
     witness="agent",
-    follows=("agent_down",),
+    follows=("agent_down", "collection_lag"),
     thresholds={"silence_min_s": 90.0, "beats_missed": 3.0},
     sql="""
 WITH agents AS (
@@ -73,6 +73,12 @@ SELECT namespace, task || '/' || CAST(attempt AS VARCHAR) AS subject, sign_last_
 FROM attempts WHERE sign_us IS NOT NULL""",
     fix="Look at {task} on {agent}: its last sign of life is {silent_s} s old, and it beats every"
     " {interval_s} s.",
+    only_if={
+        "open_attempts": (
+            "a.finished_us IS NULL AND a.recorded_us IS NULL AND a.yielded_us IS NULL AND {now} - "
+            "a.sign_last_seen_us > {silence_min_s} * 1e6"
+        ),
+    },
     cases=[
         Case(
             "promised a beat every 30 s, silent for 91 s",

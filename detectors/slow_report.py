@@ -157,6 +157,9 @@ ORDER BY since_us, subject""",
     fix="Look for what grows behind {service}'s report path (an index that is missing?): even its"
     " fastest quarter of calls went from {before25_s} s to {now25_s} s, and its p95 from"
     " {before_s} s to {now_s} s, at constant load; callers give up at {limit_s} s.",
+    only_if={
+        "rates": "a.measure = 'answer' AND a.key = 'report'",
+    },
     cases=[
         Case(
             "five times as slow at flat load",

@@ -204,6 +204,13 @@ QUALIFY row_number() OVER (PARTITION BY a.namespace, a.queue
 ORDER BY since_us, subject""",
     fix="See who serves queue {queue}: {told}. Restart or subscribe a consumer, or release what"
     " holds these tasks and queue them again.",
+    only_if={
+        "open_attempts": (
+            "a.running_us IS NULL AND a.sign_us IS NULL AND a.recorded_us IS NULL AND {now} - "
+            "a.enqueued_seen_us > {queue_grace_s} * 1e6"
+        ),
+        "samples": "a.depth > 0 AND a.consumers = 0",
+    },
     cases=[
         Case(
             "601 s old, and 20 later ones were handed out",

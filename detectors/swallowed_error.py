@@ -40,7 +40,13 @@ _FAILED = [
 
 DETECTOR = Detector(
     severity="warning",
-    follows=("slow_report", "auth_failure", "rate_limited", "gave_up_but_committed"),
+    follows=(
+        "slow_report",
+        "auth_failure",
+        "rate_limited",
+        "gave_up_but_committed",
+        "collection_lag",
+    ),
     lasts="occurrence",
     witness="agent",
     thresholds={"error_grace_s": 10.0, "retry_grace_s": 30.0},
@@ -81,6 +87,12 @@ QUALIFY row_number() OVER (PARTITION BY a.namespace, a.subject ORDER BY a.hop) =
 ORDER BY since_us, subject""",
     fix="Let {service} log and retry this: its {purpose} call for {task} {verdict} after"
     " {waited_s} s ({error}), and nothing was said or done about it.",
+    only_if={
+        "calls": (
+            "a.purpose IN ('report', 'dispatch') AND coalesce(a.gave_up_us, a.failed_us) IS NOT "
+            "NULL AND a.ok_us IS NULL AND a.last_seen_us > {now} - {occurrence_us}"
+        ),
+    },
     cases=[
         Case("given up, no error logged, no retry", [*_LOGS, *_FAILED], ["r1"], "confirmed"),
         Case(

@@ -138,6 +138,12 @@ FROM (
 ORDER BY since_us, subject""",
     fix="{advice} {proposed_s} s: the limit is {limit_s} s, and {against} {needs_s} s or more"
     " ({samples} seen; it came true {failures} times within the hour).",
+    only_if={
+        "limits": (
+            "coalesce(a.timeout_s, a.beat_timeout_s, a.call_timeout_s, a.retry_window_s, "
+            "a.visibility_s) IS NOT NULL"
+        ),
+    },
     cases=[
         Case("S001", [_BEAT, *_runs(180, timeout_s=120.0, beat_s=30.0)], _RUN, "confirmed"),
         Case("S002", [_BEAT, *_runs(650, timeout_s=600.0, beat_s=60.0)], _RUN, "confirmed"),

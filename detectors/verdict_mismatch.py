@@ -44,7 +44,15 @@ DETECTOR = Detector(
     severity="warning",
     lasts="occurrence",
     every_s=15.0,
-    follows=("agent_down", "lost_report", "silent_task", "slow_report", "timeout_lattice"),
+    follows=(
+        "agent_down",
+        "lost_report",
+        "silent_task",
+        "slow_report",
+        "timeout_lattice",
+        "clock_skew",
+        "collection_lag",
+    ),
     thresholds={"verdict_grace_s": 15.0},
     sql="""
 WITH parted AS (
@@ -122,6 +130,13 @@ SELECT namespace, task || '/' || CAST(attempt AS VARCHAR) AS subject,
 FROM attempts WHERE (outcome = 'success') = (recorded_state = 'success')""",
     fix="Set {task} to {outcome}, with a reason: {agent} ended it so, and {service} has recorded"
     " {recorded_state} ({mismatch}). Do it before the work is repeated, or built upon.",
+    only_if={
+        "attempts": (
+            "a.last_seen_us > {now} - {occurrence_us} AND (coalesce(a.outcome, CASE WHEN "
+            "a.exit_code = 0 THEN 'success' ELSE 'failure' END) = 'success') <> (a.recorded_state "
+            "= 'success')"
+        ),
+    },
     cases=[
         Case("lost success", _ended("success", "failure"), ["t1/1"], "confirmed"),
         Case(

@@ -39,6 +39,7 @@ DETECTOR = Detector(
     follows=(
         "gave_up_but_committed",
         "agent_down",
+        "collection_lag",
     ),
     witness="agent",
     covered_by="accept",
@@ -73,6 +74,12 @@ SELECT namespace, task || '/' || CAST(attempt AS VARCHAR) AS subject,
 FROM attempts WHERE sign_us IS NOT NULL OR recorded_us IS NOT NULL OR requeued_us IS NOT NULL""",
     fix="Requeue {task} once you are sure that no agent runs it: it was handed out {silent_s} s ago"
     " (request {request_id}) and no agent has shown a sign of it.",
+    only_if={
+        "open_attempts": (
+            "a.running_us IS NOT NULL AND a.sign_us IS NULL AND a.recorded_us IS NULL AND {now} - "
+            "a.running_seen_us > {start_grace_s} * 1e6"
+        ),
+    },
     cases=[
         Case(
             "handed out 61 s ago, and silence",

@@ -20,7 +20,10 @@ _FIXED: Final = (
 
 @dataclass(slots=True)
 class Finding:
-    """One finding over its life. Times are microseconds since 1970 UTC; `id` is 0 until stored."""
+    """One finding over its life. Times are microseconds since 1970 UTC; `id` is 0 until stored.
+
+    `muted` is why it tells nobody (see `alerts.audience`), None where it does.
+    """
 
     id: int
     key: str
@@ -41,6 +44,9 @@ class Finding:
     confirmed_us: int | None = None
     ended_us: int | None = None
     reason: str | None = None
+    team: str | None = None
+    muted: str | None = None
+    muted_why: str | None = None
     fix: str = ""
     evidence: dict[str, Any] = field(default_factory=dict)
 
@@ -75,6 +81,9 @@ class Finding:
             "severity": self.severity,
             "verdict": self.verdict,
             "reason": self.reason,
+            "team": self.team,
+            "muted": self.muted,
+            "muted_why": self.muted_why,
             "summary": self.summary,
             "fix": self.fix,
             "since": iso(self.since_us),

@@ -72,29 +72,21 @@ spoke at the same time: that is a pool of processes, and a new one ends no other
 """
 
 CLOCKS: Final = """
-SELECT namespace, caller, callee, caller_instance, callee_instance, count(*) AS n,
-  min(spread_us) AS uncertainty_us,
-  min(CASE WHEN place = 1 THEN offset_us END) AS offset_us, max(last_seen_us) AS last_seen_us
-FROM (
-  SELECT p.*, row_number() OVER (PARTITION BY namespace, caller_instance, callee_instance
-    ORDER BY spread_us, last_seen_us DESC, hop) AS place
-  FROM (
-    SELECT c.namespace, c.caller, c.callee, c.caller_instance, c.callee_instance, c.hop,
-      c.last_seen_us,
-      ((c.received_us - c.sent_us) + (coalesce(c.committed_us, c.errored_us)
-        - coalesce(c.ok_us, c.failed_us))) / 2 AS offset_us,
-      ((coalesce(c.ok_us, c.failed_us) - c.sent_us)
-        - (coalesce(c.committed_us, c.errored_us) - c.received_us)) / 2 AS spread_us
-    FROM calls c
-    WHERE c.caller_instance IS NOT NULL AND c.callee_instance IS NOT NULL
-      AND c.caller_instance <> c.callee_instance AND c.gave_up_us IS NULL
-      AND c.sent_us = c.sent_last_us AND c.received_us = c.received_last_us
-  ) p WHERE spread_us >= 0
-) q GROUP BY namespace, caller, callee, caller_instance, callee_instance"""
-"""How far the callee's clock is ahead of the caller's, as NTP would tell it from their calls.
+SELECT c.namespace, c.hop, c.caller, c.callee, c.caller_instance, c.callee_instance, c.last_seen_us,
+  c.committed_us - c.ok_us AS at_least_us, c.received_us - c.sent_us AS at_most_us
+FROM calls c
+WHERE c.caller_instance IS NOT NULL AND c.callee_instance IS NOT NULL
+  AND c.caller_instance <> c.callee_instance AND c.gave_up_us IS NULL AND c.failed_us IS NULL
+  AND c.sent_us = c.sent_last_us AND c.received_us = c.received_last_us
+  AND c.committed_us = c.committed_last_us
+  AND c.committed_us - c.received_us <= c.ok_us - c.sent_us
+  AND (c.sent_us > c.first_seen_us - 3600000000 OR c.received_us > c.first_seen_us - 3600000000)"""
+"""How far the callee's clock is ahead of the caller's, as NTP would tell it from one call.
 
-The call with the least time on its way decides: the offset is off by no more than `uncertainty_us`.
-A repeated try under the same key pairs the wrong ends, and proves nothing.
+A request is not received before it is sent, nor an answer before it is given: the offset is at
+least `at_least_us` and at most `at_most_us`, and between the greatest least and the least most of
+all calls of a pair. (Where the least is above the most, a clock was set in between.)
+A repeated try under the same key pairs the wrong ends, and proves nothing; nor does a replay.
 """
 
 ASKED: Final = """

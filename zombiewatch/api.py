@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 from aiohttp import web
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from collector.receivers import heartbeat, ping
 from collector.receivers.token import guard
@@ -17,10 +18,12 @@ from detectors._suspects import suspects
 from model.findings import VERDICTS
 from model.units import iso
 from zombiewatch import timeline
+from zombiewatch.sayings import SayingError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from model.findings import Finding
     from zombiewatch.service import Service
 
 _LOG: Final = logging.getLogger("zombiewatch.api")
@@ -28,7 +31,7 @@ _LOG: Final = logging.getLogger("zombiewatch.api")
 _OPEN: Final = ("/static/", "/healthz", "/readyz")
 """What needs no token: the page itself, which then asks for one, and the probes."""
 
-_STATES: Final = ("open", "closed", "all")
+_STATES: Final = ("open", "dismissed", "closed", "all")
 _SEVERITIES: Final = ("info", "warning", "critical")
 _LIMIT: Final = 500
 _CSP: Final = (
@@ -40,6 +43,16 @@ _SAFE: Final = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
+
+
+class Words(BaseModel):
+    """What a person says of a finding; `until` is a time or a length from now."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    by: str
+    reason: str = ""
+    until: str | None = None
 
 
 class Api:
@@ -71,6 +84,8 @@ class Api:
                 web.get("/healthz", self._health),
                 web.get("/readyz", self._ready),
                 web.get("/api/v1/findings", self._findings),
+                web.get("/api/v1/findings/{id:[0-9]{1,18}}", self._finding),
+                web.post("/api/v1/findings/{id:[0-9]{1,18}}/{action:ack|dismiss|undo}", self._say),
                 web.get("/api/v1/incidents", self._incidents),
                 web.get("/api/v1/incidents/{id:[0-9]{1,18}}", self._incident),
                 web.get("/api/v1/sources", self._sources),
@@ -133,6 +148,37 @@ class Api:
             "totals": totals,
         }
         return _json(said)
+
+    async def _finding(self, request: web.Request) -> web.Response:
+        one = await self._numbered(request)
+        said = await asyncio.to_thread(self._service.sayings.history, one.key)
+        return _json({**one.as_json(), "said": [each.as_json() for each in said]})
+
+    async def _say(self, request: web.Request) -> web.Response:
+        """Take what a person says of a finding: JSON, so that no other site's form can."""
+        if request.content_type != "application/json":
+            raise web.HTTPUnsupportedMediaType(text="send JSON: Content-Type: application/json")
+        try:
+            words = Words.model_validate_json(await request.read())
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise web.HTTPBadRequest(text=f"{where or 'body'}: {first['msg']}") from None
+        one, action = await self._numbered(request), request.match_info["action"]
+        try:
+            await asyncio.to_thread(
+                self._service.say, one, action, by=words.by, reason=words.reason, until=words.until
+            )
+        except SayingError as error:
+            raise web.HTTPBadRequest(text=str(error)) from None
+        return await self._finding(request)
+
+    async def _numbered(self, request: web.Request) -> Finding:
+        number = int(request.match_info["id"])
+        one = await asyncio.to_thread(self._service.finding, number)
+        if one is None:
+            raise web.HTTPNotFound(text=f"there is no finding {number}")
+        return one
 
     async def _incidents(self, _request: web.Request) -> web.Response:
         service = self._service

@@ -19,6 +19,8 @@ app = typer.Typer(
 )
 config_app = typer.Typer(help="Look at the configuration.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
+findings_app = typer.Typer()
+app.add_typer(findings_app, name="findings")
 
 ConfigPath = Annotated[
     Path | None,
@@ -137,11 +139,13 @@ def lab(
     raise typer.Exit(run_lab(session))
 
 
-@app.command(
-    epilog="zombiewatch findings --state all --detector zombie_task --json | jq .findings[].task"
+@findings_app.callback(
+    invoke_without_command=True,
+    epilog="zombiewatch findings --state all --detector zombie_task --json | jq .findings[].task",
 )
 def findings(
-    state: Annotated[str, typer.Option(help="open, closed or all.")] = "open",
+    context: typer.Context,
+    state: Annotated[str, typer.Option(help="open, dismissed, closed or all.")] = "open",
     detector: Annotated[str | None, typer.Option(help="Only of this detector.")] = None,
     service: Annotated[str | None, typer.Option(help="Only of this service.")] = None,
     severity: Annotated[str | None, typer.Option(help="info, warning or critical.")] = None,
@@ -149,7 +153,9 @@ def findings(
     url: Url = "http://127.0.0.1:9797",
     as_json: AsJson = False,
 ) -> None:
-    """List what the running sidecar has found."""
+    """List what the running sidecar has found, or say something of it."""
+    if context.invoked_subcommand is not None:
+        return
     answer = _ask(
         url, "/api/v1/findings", state=state, detector=detector, service=service,
         severity=severity, limit=limit,
@@ -166,6 +172,67 @@ def findings(
         console.print(render_findings(answer, console.width))
     else:
         typer.echo(f"Nothing found ({state}).")
+
+
+Number = Annotated[int, typer.Argument(help="The finding's number.", min=1)]
+Reason = Annotated[str, typer.Option(help="Why: others will read it.")]
+Until = Annotated[
+    str | None,
+    typer.Option(
+        help="Until when, for this subject however often it is found: 2h, 7d, 2026-01-31T08:00Z."
+        " Without it: until this finding ends."
+    ),
+]
+By = Annotated[str | None, typer.Option(help="Who you are; by default your user name.")]
+
+
+@findings_app.command("ack", epilog="zombiewatch findings ack 17 --reason 'on it' --until 2h")
+def findings_ack(
+    number: Number,
+    reason: Reason,
+    until: Until = None,
+    by: By = None,
+    url: Url = "http://127.0.0.1:9797",
+) -> None:
+    """Acknowledge a finding: it stays listed, and tells nobody any more."""
+    _say(url, number, "ack", by, reason=reason, until=until)
+
+
+@findings_app.command(
+    "dismiss", epilog="zombiewatch findings dismiss 17 --reason 'a known slow starter' --until 30d"
+)
+def findings_dismiss(
+    number: Number,
+    reason: Reason,
+    until: Until = None,
+    by: By = None,
+    url: Url = "http://127.0.0.1:9797",
+) -> None:
+    """Dismiss a finding: it leaves the list (--state dismissed has it), and tells nobody."""
+    _say(url, number, "dismiss", by, reason=reason, until=until)
+
+
+@findings_app.command("undo", epilog="zombiewatch findings undo 17")
+def findings_undo(number: Number, by: By = None, url: Url = "http://127.0.0.1:9797") -> None:
+    """Take back what was said of a finding."""
+    _say(url, number, "undo", by)
+
+
+def _say(url: str, number: int, action: str, by: str | None, **words: str | None) -> None:
+    import getpass
+
+    from zombiewatch.client import AskError, tell
+
+    try:
+        who = by or getpass.getuser()
+    except (KeyError, OSError):
+        raise _fail("your user has no name here: say who you are with --by", 2) from None
+    try:
+        one = tell(url, f"/api/v1/findings/{number}/{action}", {"by": who, **words})
+    except AskError as error:
+        raise _fail(error) from None
+    told = f"is {one['muted']}: {one['muted_why']}" if one["muted"] else "tells who it concerns"
+    typer.echo(f"Finding {number} ({one['detector']} {one['subject']}) {told}.")
 
 
 @app.command(epilog="zombiewatch explain t-17")

@@ -23,14 +23,25 @@ class AskError(Exception):
 def ask(base: str, path: str, **query: str | int | None) -> dict[str, Any]:
     """Return the JSON at *path* of the sidecar at *base*. Raises AskError."""
     given = {name: value for name, value in query.items() if value is not None}
-    url = f"{base.rstrip('/')}{path}" + (f"?{urllib.parse.urlencode(given)}" if given else "")
+    return _answer(base, path + (f"?{urllib.parse.urlencode(given)}" if given else ""))
+
+
+def tell(base: str, path: str, said: object) -> dict[str, Any]:
+    """Send *said* as JSON to *path* of the sidecar; return its answer. Raises AskError."""
+    return _answer(base, path, json.dumps(said).encode())
+
+
+def _answer(base: str, path: str, body: bytes | None = None) -> dict[str, Any]:
+    url = f"{base.rstrip('/')}{path}"
     if not url.startswith(("http://", "https://")):
         msg = f"{base} is not an http address"
         raise AskError(msg)
     try:
         # straight to it: a proxy of the environment has no business between us
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        request = urllib.request.Request(url)  # noqa: S310 - http or https, as checked
+        request = urllib.request.Request(url, body)  # noqa: S310 - http or https, as checked
+        if body is not None:
+            request.add_header("Content-Type", "application/json")
         if token := os.environ.get(TOKEN):
             request.add_header("Authorization", f"Bearer {token}")
         with opener.open(request, timeout=_TIMEOUT_S) as answer:

@@ -6,6 +6,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     AfterValidator,
@@ -16,8 +17,9 @@ from pydantic import (
     model_validator,
 )
 
+from alerts.audience import Which, Window
 from collector.rules import Rule
-from collector.schedule import NAME_MAX, refusal_of_cron, refusal_of_zone, usable
+from collector.schedule import NAME_MAX, refusal_of_cron, usable
 from collector.scrub import Scrub
 from model.phases import Side
 from zombiewatch._nearest import refuse
@@ -229,6 +231,29 @@ def _pattern(text: str) -> str:
 Pattern = Annotated[str, Field(min_length=1), AfterValidator(_pattern)]
 
 
+_DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_CLOCK: Final = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
+
+
+def _time_of_day(text: str) -> str:
+    if not _CLOCK.fullmatch(text):
+        raise refuse("it must be a time of day like 06:30, in quotes")
+    return text
+
+
+def _minutes(text: str) -> int:
+    hours, _, minutes = text.partition(":")
+    return int(hours) * 60 + int(minutes)
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise refuse("it must be the name of a time zone, like Europe/Berlin or UTC") from None
+    return name
+
+
 class ScrubSettings(Section):
     """Secrets that are taken out beside what always is: credentials, cookies, tokens, keys."""
 
@@ -271,12 +296,6 @@ def _usable_cron(text: str) -> str:
     return text
 
 
-def _usable_zone(name: str) -> str:
-    if why := refusal_of_zone(name):
-        raise refuse(why)
-    return name
-
-
 class Schedule(Section):
     """Jobs that must run, and when: `missed_run` tells of one that did not, or did not end."""
 
@@ -289,7 +308,7 @@ class Schedule(Section):
     cron: Annotated[str, AfterValidator(_usable_cron)] | None = Field(
         None, description="When it is due, as in a crontab: five fields, or @daily and the like."
     )
-    time_zone: Annotated[str, AfterValidator(_usable_zone)] = Field(
+    time_zone: Annotated[str, AfterValidator(_zone)] = Field(
         "UTC", description="The time zone of cron: the IANA name of that which its host has."
     )
     start_grace_s: Seconds | None = Field(
@@ -319,6 +338,56 @@ class Schedule(Section):
                 what="{path} belongs to cron, and every_s is set",
             )
         return self
+
+
+class Selected(Section):
+    """Findings that are chosen by patterns of `*`, `?` and `[…]`."""
+
+    detector: Name = Field("*", description="Which detectors.")
+    service: Name = Field("*", description="Which services.")
+    queue: Name = Field("*", description="Which queues.")
+    task_name: Name = Field("*", description="Which task names.")
+
+    def which(self) -> Which:
+        """Return the choice."""
+        return Which(self.detector, self.service, self.queue, self.task_name)
+
+
+class Owns(Selected):
+    """Whose findings some are: the first entry that fits counts."""
+
+    team: Annotated[str, AfterValidator(_usable_namespace)] = Field(
+        description="The team: the label of its metrics and alerts."
+    )
+
+
+class Quiet(Selected):
+    """A time of day in which findings are judged and shown, but tell nobody."""
+
+    begins: Annotated[str, AfterValidator(_time_of_day)] = Field(description="From when: 22:00.")
+    ends: Annotated[str, AfterValidator(_time_of_day)] = Field(
+        description="Until when: 06:00. No later than it begins: on the next day."
+    )
+    days: tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...] = Field(
+        ("mon", "tue", "wed", "thu", "fri", "sat", "sun"),
+        min_length=1,
+        description="The days on which it begins.",
+    )
+    time_zone: Annotated[str, AfterValidator(_zone)] = Field(
+        "UTC", description="Whose clock it goes by: Europe/Berlin."
+    )
+    reason: Name = Field("a quiet window", description="What people read who ask why it is quiet.")
+
+    def window(self) -> Window:
+        """Return the window."""
+        return Window(
+            self.which(),
+            _minutes(self.begins),
+            _minutes(self.ends),
+            frozenset(_DAYS.index(day) for day in self.days),
+            ZoneInfo(self.time_zone),
+            self.reason,
+        )
 
 
 class Store(Section):
@@ -423,6 +492,16 @@ class Config(Section):
     detectors: dict[str, DetectorSettings] = Field(
         default_factory=dict,
         description="By detector: `enabled`, its thresholds, and `overrides` of these.",
+    )
+    owners: tuple[Owns, ...] = Field((), description="Whose findings are whose.")
+    critical: tuple[Name, ...] = Field(
+        (), description="Task names (patterns) of which one finding is enough to wake somebody."
+    )
+    quiet: tuple[Quiet, ...] = Field((), description="Times in which nobody is told.")
+    learning_s: Seconds = Field(
+        0.0,
+        ge=0,
+        description="How long a new installation judges and shows, but tells nobody: 1d, say.",
     )
     store: Store = Field(default_factory=Store)
     retention: Retention = Field(default_factory=Retention)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _STACKED_BELOW: Final = 76
 """Columns; narrower terminals get one story, each line saying whose it is."""
 _WIDE_FROM: Final = 116
+_AGED_FROM: Final = 72
 """Columns; narrower terminals get findings without name and service."""
 _TIME_WIDTH: Final = 11
 _LONGEST: Final = 400
@@ -101,20 +102,28 @@ def render(timeline: Mapping[str, Any], width: int) -> RenderableType:
 def render_findings(payload: Mapping[str, Any], width: int = 120) -> Table:
     """Return the answer of `/api/v1/findings` as a table: what is worst and newest first.
 
-    Where *width*, in columns, is small, name and service are left out.
+    Where *width*, in columns, is small, name and service are left out, then the age.
     """
+    aged = width >= _AGED_FROM
     columns = ["detector", "subject", "name", "service"][: 4 if width >= _WIDE_FROM else 2]
     table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False)
+    table.add_column("no.", no_wrap=True, justify="right")
     table.add_column("verdict", no_wrap=True, min_width=12)
     for name in columns:
         table.add_column(name, no_wrap=True, overflow="ellipsis")
-    table.add_column("age", no_wrap=True, justify="right")
+    if aged:
+        table.add_column("age", no_wrap=True, justify="right")
     table.add_column("what", overflow="fold", min_width=24, ratio=1)
     now = parse_time(payload.get("now"))
     found = payload.get("findings") or []
     for one in sorted(found, key=_urgency):
         cells = [Text(plain(one.get(name), 60)) for name in columns]
-        table.add_row(_verdict(one), *cells, _age(one, now), Text(plain(one.get("summary"))))
+        number = Text(str(one.get("id") or ""), "dim")
+        what = Text(plain(one.get("summary")))
+        if one.get("muted"):
+            what.append(f" {plain(one['muted'], 20)}: {plain(one.get('muted_why'), 120)}", "dim")
+        ages = [_age(one, now)] if aged else []
+        table.add_row(number, _verdict(one), *cells, *ages, what)
     totals = payload.get("totals") or {}
     said = [f"{totals[verdict]:,} {verdict}" for verdict in _ORDER if totals.get(verdict)]
     calm = "" if found else "No findings: both sides tell the same story.  "

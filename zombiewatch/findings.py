@@ -101,6 +101,10 @@ class FindingsFile:
         where = f"WHERE {' AND '.join(terms)}" if terms else ""
         return self._read(f"{where} ORDER BY id DESC LIMIT {int(limit)}", values)[::-1]
 
+    def get(self, number: int) -> Finding | None:
+        """Return the finding with that ID."""
+        return next(iter(self._read("WHERE id = ?", [number])), None)
+
     def about(self, column: str, value: str) -> list[Finding]:
         """Return findings whose `task` or `request_id` (*column*) is *value*, open and ended."""
         return self._read(

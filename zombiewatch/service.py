@@ -6,8 +6,10 @@ import logging
 import sqlite3
 import threading
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from alerts.audience import DISMISSED, Audience, Owner
 from alerts.metrics import Metrics
 from collector import expected
 from collector.expected import Expected
@@ -26,8 +28,10 @@ from detectors._incidents import Incident, incidents
 from detectors._judge import Judge, Report
 from detectors._kit import load
 from model.clock import system_clock
-from zombiewatch import tls
+from model.units import us
+from zombiewatch import sayings, tls
 from zombiewatch.findings import FindingsFile
+from zombiewatch.sayings import SayingError, Sayings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -79,11 +83,20 @@ class Service:
             clock,
             every_s=config.follow_every_s,
         )
+        kept = config.data_dir / "findings.sqlite"
         try:
-            self.findings = self._open_findings(config.data_dir / "findings.sqlite")
+            self.findings = self._open_findings(kept)
+            self.sayings = Sayings(kept)
         except BaseException:
             self.store.close()
             raise
+        self.audience = Audience(
+            [Owner(one.team, one.which()) for one in config.owners],
+            config.critical,
+            [one.window() for one in config.quiet],
+            self.sayings.first_start_us(clock()) + us(config.learning_s),
+            self.sayings,
+        )
         settings: dict[str, dict[str, Any]] = {
             name: dict(said) for name, said in config.detectors.items()
         }
@@ -95,6 +108,7 @@ class Service:
             settings=settings,
             occurrence_s=config.occurrence_open_s,
             abandon_s=config.abandon_after_s,
+            place=self.audience.place,
         )
         self.intake = Intake(
             self.store.append,
@@ -200,6 +214,7 @@ class Service:
             self.forward.stop(_FORWARD_S)
         self.store.close()
         self.findings.close()
+        self.sayings.close()
         if self.telemetry:
             self.telemetry.close()
 
@@ -234,18 +249,46 @@ class Service:
     # -- what the API shows -----------------------------------------------------------------
 
     def select(self, state: str, limit: int, **filters: str | None) -> list[Finding]:
-        """Return findings: open ones as they are now, ended ones as they ended."""
+        """Return findings: open ones as they are now, ended ones as they ended.
+
+        What is dismissed is not among the open ones; *state* `dismissed` has it.
+        """
         found: list[Finding] = []
         if state in {"closed", "all"}:
             found += self.findings.select(state="closed", limit=limit, **filters)
-        if state in {"open", "all"}:
+        if state != "closed":
             wanted = {name: value for name, value in filters.items() if value is not None}
             found += [
                 one
-                for one in self.judge.shown
+                for one in self._shown()
                 if all(getattr(one, name) == value for name, value in wanted.items())
+                and (state == "all" or (one.muted == DISMISSED) == (state == "dismissed"))
             ]
         return sorted(found, key=lambda one: one.id)[-limit:]
+
+    def _shown(self) -> list[Finding]:
+        """Return the open findings; what somebody said a moment ago counts already."""
+        now, shown = self.clock(), [replace(one) for one in self.judge.shown]
+        for one in shown:
+            self.audience.place(one, now)
+        return shown
+
+    def finding(self, number: int) -> Finding | None:
+        """Return the finding with that ID, open or ended."""
+        shown = next((one for one in self._shown() if one.id == number), None)
+        return shown or self.findings.get(number)
+
+    def say(self, one: Finding, action: str, *, by: str, reason: str, until: str | None) -> None:
+        """Keep what *by* says of *one*: `ack`, `dismiss` or `undo`. Raises SayingError."""
+        now = self.clock()
+        if action == "undo":
+            self.sayings.undo(one, by=by, now_us=now)
+            return
+        if one.ended_us is not None:
+            msg = f"finding {one.id} has ended"
+            raise SayingError(msg)
+        end_us = sayings.until(until, now)
+        self.sayings.say(one, action, reason=reason, by=by, until_us=end_us, now_us=now)
 
     def incidents(self) -> list[Incident]:
         """Return the open incidents, the worst and oldest first."""
@@ -253,7 +296,7 @@ class Service:
 
     def about(self, column: str, value: str) -> list[Finding]:
         """Return findings whose `task` or `request_id` is *value*: open ones as they are now."""
-        now = {one.id: one for one in self.judge.shown}
+        now = {one.id: one for one in self._shown()}
         return [now.get(one.id, one) for one in self.findings.about(column, value)]
 
 

@@ -2,8 +2,10 @@
 
 Attempts are made by signals through the real fold: closed ones with a report call each, open ones
 with their heartbeats, a few of these in trouble (so that there is something to find). *Total* is
-the median of several evaluations, *first* is the one that finds and saves; then the median of each
-detector. *Engine* is the memory that DuckDB holds; here it may have more than by default.
+the median of several evaluations, *first* is the one that finds and saves, *whole* one in which
+every detector looks closely, though there be no sign of its failure; then the median of each
+detector (two look at the same time). *Engine* is the memory that DuckDB holds; here it may have
+more than by default.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ POSTED = {
 STAGES = {"pipeline_per_s", "inserted_per_s", "folded_per_s", "pipeline_then_fold_per_s"}
 ON_DISK = {f"{what}_by_{size}_per_s" for what in ("synced", "journal") for size in (1, 16)}
 OTLP = {"decoded_per_s", "flattened_per_s", "received_per_s", "received_gzip_per_s"}
-EVALUATED = {"total_ms", "first_ms", "findings", "engine_mb", "built_per_s"}
+EVALUATED = {"total_ms", "first_ms", "whole_ms", "findings", "engine_mb", "built_per_s"}
 DETECTORS = {f"{one.name}_ms" for one in detectors.load()}
 
 FIGURES = {

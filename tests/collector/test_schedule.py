@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from collector.schedule import Schedule, refusal_of_cron, refusal_of_zone, usable
+from collector.schedule import Schedule, refusal_of_cron, usable
 
 BERLIN = "Europe/Berlin"
 NIGHTLY = Schedule("backup", cron="30 2 * * *", time_zone=BERLIN)
@@ -96,12 +96,6 @@ class TestCron:
     def test_what_is_cron_is_taken(self, text: str) -> None:
         """Names of days, steps, and words in any case."""
         assert refusal_of_cron(text) is None
-
-    @pytest.mark.parametrize("name", ["Europe/Atlantis", "", "../etc/passwd", "Europe", "/etc"])
-    def test_what_is_no_zone_is_refused(self, name: str) -> None:
-        """Nor is any other file read."""
-        assert "IANA" in str(refusal_of_zone(name))
-        assert refusal_of_zone(BERLIN) is None
 
     @settings(max_examples=60, deadline=None)
     @given(

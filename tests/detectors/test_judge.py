@@ -127,6 +127,32 @@ def test_a_detector_is_run_no_more_often_than_it_asks_for() -> None:
         assert judge.evaluate(reader, NOW_US, heard_us=NOW_US).took_s
 
 
+def test_a_detector_is_spared_where_there_is_no_sign_of_its_failure() -> None:
+    """Its SELECT is run only where some row meets `only_if`; what it had found ends without it."""
+    watched = replace(ZOMBIE, only_if={"attempts": "a.attempt > 1", "runs": "a.attempt = 7"})
+    judge, failing = Judge([watched], Memory()), Judge([ZOMBIE], Memory())
+    with hot(FIRING.signals) as reader:
+        assert not judge.evaluate(reader, NOW_US, heard_us=NOW_US).failed
+        assert not judge.open
+        reader.execute("UPDATE attempts_rows SET attempt = 2")
+        judge.evaluate(reader, NOW_US, heard_us=NOW_US)
+        assert [one.subject for one in judge.open.values()] == ["t1/2"]
+        failing.detectors = [replace(ZOMBIE, only_if={"attempts": "a.nonsense"})]
+        assert "nonsense" in failing.evaluate(reader, NOW_US, heard_us=NOW_US).failed["zombie_task"]
+
+
+@pytest.mark.parametrize("detector", load(), ids=lambda one: one.name)
+def test_what_a_service_overrides_counts_for_the_sign_too(detector: Detector) -> None:
+    """A threshold that is 0 for one queue: there both the SELECT and its sign can be asked."""
+    overrides = [
+        {"service": "a*", "queue": "b", "name": "c?", **dict.fromkeys(detector.thresholds, 0)}
+    ]
+    with hot([]) as reader:
+        for select in detector.signs(NOW_US, {"overrides": overrides}):
+            assert reader.execute(select).fetchall() == []
+        assert reader.execute(detector.query(NOW_US, {"overrides": overrides})).fetchall() == []
+
+
 def test_a_detector_that_cannot_be_imported_stops_the_start(
     tmp_path: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -74,3 +74,17 @@ def test_what_ended_a_finding_is_the_same_in_clickhouse(
     names = [column[0] for column in here.description or ()]
     found = [dict(zip(names, row, strict=True)) for row in here.fetchall()]
     assert _rows(other.rows(detector.clears)) == _rows(found)
+
+
+@pytest.mark.parametrize("detector", DETECTORS, ids=lambda one: one.name)
+def test_a_sign_is_seen_in_clickhouse_too(
+    detector: Detector, both: tuple[duckdb.DuckDBPyConnection, ClickHouse]
+) -> None:
+    """Whether it is worth to look at all: the cases that fire show each sign, in both engines."""
+    reader, other = both
+    for select in detector.signs(NOW_US, {}):
+        here = reader.execute(select).fetchall()
+        assert len(other.rows(select)) == len(here)
+    assert not detector.only_if or any(
+        reader.execute(select).fetchall() for select in detector.signs(NOW_US, {})
+    )

@@ -17,7 +17,18 @@ from tests.e2e._sidecar import Running, named, zombiewatch
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-COMMANDS = ("run", "demo", "lab", "findings", "explain", "config", "config check")
+COMMANDS = (
+    "run",
+    "demo",
+    "lab",
+    "findings",
+    "findings ack",
+    "findings dismiss",
+    "findings undo",
+    "explain",
+    "config",
+    "config check",
+)
 NOBODY = ("--url", "http://127.0.0.1:9")  # the discard port: nobody listens on it
 
 
@@ -154,7 +165,7 @@ def test_filters_reach_the_sidecar(found: Running) -> None:
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["--state", "ajar"], "state is 'ajar': one of open, closed, all"),
+        (["--state", "ajar"], "state is 'ajar': one of open, dismissed, closed, all"),
         (["--limit", "0"], "limit is '0': a number from 1 to 10000"),
         (["--severity", "awful"], "severity is 'awful': one of info, warning, critical"),
     ],

@@ -255,6 +255,13 @@ did you mean info?"""
             ),
             ("rate_bin_s: .inf", "rate_bin_s is inf; it must be a number of seconds, or like 30s"),
             ("retention: {max_bytes: 1.5}", "it must be a number of bytes, or like 512MiB or 10GB"),
+            ("owners: [{service: a}]", "owners[0].team is missing"),
+            ("quiet: [{begins: '25:00', ends: '06:00'}]", "quiet[0].begins is '25:00'; it must be"),
+            ("quiet: [{begins: 22:00, ends: '06:00'}]", "quiet[0].begins is 1320; it must be text"),
+            (
+                "quiet: [{begins: '22:00', ends: '06:00', time_zone: Berlin}]",
+                "quiet[0].time_zone is 'Berlin'; it must be the name of a time zone",
+            ),
             ("log: {json: maybe}", "log.json is 'maybe'; it must be true or false"),
             ("otlp: {port: 9797}", "http.port and otlp.port are both 9797; give one of the two"),
             (
@@ -285,7 +292,7 @@ did you mean info?"""
             ),
             (
                 "schedules: [{name: a, cron: '@daily', time_zone: Berlin}]",
-                "schedules[0].time_zone is 'Berlin'; it must be a time zone by its IANA name",
+                "schedules[0].time_zone is 'Berlin'; it must be the name of a time zone",
             ),
             (
                 "schedules: [{name: a/b, every_s: 1h}]",

@@ -231,14 +231,21 @@ class TestFindings:
     def test_the_worst_come_first(self) -> None:
         """By verdict, then severity; and never by colour alone."""
         lines = drawn(render_findings(self.PAYLOAD), 130).splitlines()
-        rows = [line.split()[:4] for line in lines if "zombie_task" in line]
+        rows = [line.split()[:5] for line in lines if "zombie_task" in line]
 
         assert rows == [
-            ["!!", "confirmed", "zombie_task", "t-3/1"],
-            ["!", "confirmed", "zombie_task", "t-4/1"],
-            ["·", "suspected", "zombie_task", "t-2/1"],
-            ["!", "resolved", "zombie_task", "t-17/1"],
+            ["3", "!!", "confirmed", "zombie_task", "t-3/1"],
+            ["4", "!", "confirmed", "zombie_task", "t-4/1"],
+            ["2", "·", "suspected", "zombie_task", "t-2/1"],
+            ["1", "!", "resolved", "zombie_task", "t-17/1"],
         ]
+
+    def test_who_is_not_told_and_why_is_said(self) -> None:
+        """What is quiet stays on the list, with who made it so."""
+        muted = finding(id=5, muted="acknowledged", muted_why="on it (ann)")
+        payload = {**self.PAYLOAD, "findings": [muted]}
+
+        assert "acknowledged: on it (ann)" in " ".join(drawn(render_findings(payload), 150).split())
 
     def test_ages_are_until_now_or_until_the_end(self) -> None:
         """What is open ages; what has ended lasted."""

@@ -1,0 +1,1 @@
+"""What tells people and programs: metrics, and who is told at all."""
