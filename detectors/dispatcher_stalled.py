@@ -93,6 +93,7 @@ due AS (
     min(d.due_us) AS due_us
   FROM open_dues d JOIN schedules s ON s.namespace = d.namespace AND s.schedule = d.schedule
   WHERE d.expected_us IS NOT NULL AND NOT coalesce(d.paused, FALSE)
+    AND d.expected_us > d.expected_seen_us - 3600000000
     AND NOT coalesce(s.paused, FALSE) AND d.due_us > coalesce(s.paused_last_us, 0)
     AND d.due_us > s.fired_last_us + 30000000 AND d.due_us < {now} AND s.fired_way <> 'ping'
   GROUP BY s.namespace, s.service, s.schedule

@@ -128,6 +128,7 @@ late AS (
     w.away_us, w.dark_us, 0
   FROM open_fires f JOIN watched w ON w.namespace = f.namespace AND w.schedule = f.schedule
   WHERE f.began_us IS NOT NULL AND f.ended_us IS NULL AND w.ended_last_us IS NOT NULL
+    AND f.began_us > f.began_seen_us - 3600000000
     AND f.began_us > coalesce(w.paused_last_us, 0) AND {now} - f.began_seen_us > w.run_us
 ),
 doubted AS (

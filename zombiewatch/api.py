@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from typing import TYPE_CHECKING, Any, Final
+import time
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import orjson
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from collector.receivers import heartbeat, ping
 from collector.receivers.token import guard
+from collector.store.ask import QuestionError
 from dashboards.web import page
 from detectors._suspects import suspects
 from model.findings import VERDICTS
@@ -30,6 +33,8 @@ _LOG: Final = logging.getLogger("zombiewatch.api")
 
 _OPEN: Final = ("/static/", "/healthz", "/readyz")
 """What needs no token: the page itself, which then asks for one, and the probes."""
+
+Form = TypeVar("Form", bound=BaseModel)
 
 _STATES: Final = ("open", "dismissed", "closed", "all")
 _SEVERITIES: Final = ("info", "warning", "critical")
@@ -53,6 +58,16 @@ class Words(BaseModel):
     by: str
     reason: str = ""
     until: str | None = None
+
+
+class Question(BaseModel):
+    """A SELECT, how many rows it may give, and how many seconds it may take."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    query: str = Field(min_length=1, max_length=100_000)
+    limit: int = Field(1000, ge=1, le=100_000)
+    timeout_s: float = Field(10.0, gt=0, le=60)
 
 
 class Api:
@@ -91,6 +106,7 @@ class Api:
                 web.get("/api/v1/sources", self._sources),
                 web.get("/api/v1/tasks/{id:.+}", self._timeline("task")),
                 web.get("/api/v1/requests/{id:.+}", self._timeline("request_id")),
+                web.post("/api/v1/sql", self._sql),
                 web.post("/api/v1/heartbeat", beat),
                 *(
                     route(path, pinged)
@@ -154,16 +170,26 @@ class Api:
         said = await asyncio.to_thread(self._service.sayings.history, one.key)
         return _json({**one.as_json(), "said": [each.as_json() for each in said]})
 
-    async def _say(self, request: web.Request) -> web.Response:
-        """Take what a person says of a finding: JSON, so that no other site's form can."""
-        if request.content_type != "application/json":
-            raise web.HTTPUnsupportedMediaType(text="send JSON: Content-Type: application/json")
+    async def _sql(self, request: web.Request) -> web.Response:
+        question = await _read(request, Question)
+        begun = time.perf_counter()
         try:
-            words = Words.model_validate_json(await request.read())
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise web.HTTPBadRequest(text=f"{where or 'body'}: {first['msg']}") from None
+            answer = await asyncio.to_thread(
+                self._service.store.ask, question.query,
+                rows_max=question.limit, timeout_s=question.timeout_s,
+            )  # fmt: skip
+        except QuestionError as error:
+            raise web.HTTPBadRequest(text=str(error)) from None
+        said = {
+            "columns": [{"name": name, "type": kind} for name, kind in answer.columns],
+            "rows": answer.rows,
+            "more": answer.more,
+            "took_ms": round(1000 * (time.perf_counter() - begun), 1),
+        }
+        return _json(said)
+
+    async def _say(self, request: web.Request) -> web.Response:
+        words = await _read(request, Words)
         one, action = await self._numbered(request), request.match_info["action"]
         try:
             await asyncio.to_thread(
@@ -247,8 +273,30 @@ def _among(name: str, value: str | None, known: Sequence[str]) -> None:
         raise web.HTTPBadRequest(text=f"{name} is {value!r}: one of {', '.join(known)}")
 
 
+async def _read(request: web.Request, form: type[Form]) -> Form:
+    """Return the request's body as *form*: JSON, so that no form of another site can send it."""
+    if request.content_type != "application/json":
+        raise web.HTTPUnsupportedMediaType(text="send JSON: Content-Type: application/json")
+    try:
+        return form.model_validate_json(await request.read())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise web.HTTPBadRequest(text=f"{where or 'body'}: {first['msg']}") from None
+
+
 def _json(said: object) -> web.Response:
-    return web.Response(body=orjson.dumps(said, default=str), content_type="application/json")
+    return web.Response(body=orjson.dumps(said, default=_plain), content_type="application/json")
+
+
+def _plain(value: object) -> object:
+    """Return what JSON has no form for as the nearest that it has: sums are whole numbers."""
+    if isinstance(value, Decimal):
+        whole = value == value.to_integral_value() and abs(value) < 1 << 63
+        return int(value) if whole else float(value)
+    if isinstance(value, bytes):
+        return value.hex()
+    return str(value)
 
 
 @web.middleware

@@ -235,6 +235,58 @@ def _say(url: str, number: int, action: str, by: str | None, **words: str | None
     typer.echo(f"Finding {number} ({one['detector']} {one['subject']}) {told}.")
 
 
+@app.command(
+    epilog="zombiewatch sql 'SELECT task, name, agent FROM open_attempts WHERE finished_us IS NULL'"
+)
+def sql(
+    query: Annotated[
+        str | None,
+        typer.Argument(help="One SELECT; - reads it from standard input; none lists the tables."),
+    ] = None,
+    limit: Annotated[int, typer.Option(help="At most so many rows.", min=1, max=100_000)] = 100,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds that it may take.", min=0.1, max=60)
+    ] = 10.0,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    url: Url = "http://127.0.0.1:9797",
+    as_json: AsJson = False,
+) -> None:
+    """Ask what the running sidecar knows: hot relations, views, history. Changes nothing."""
+    from zombiewatch.client import AskError, tell
+
+    if query == "-":
+        query = sys.stdin.read()
+    asked = {"query": query or _TABLES, "limit": limit if query else 10_000, "timeout_s": timeout}
+    try:
+        answer = tell(url, "/api/v1/sql", asked)
+    except AskError as error:
+        raise _fail(error) from None
+    if as_json:
+        _print_json(answer)
+        return
+    if csv:
+        import csv as files
+
+        writer = files.writer(sys.stdout)
+        writer.writerow(column["name"] for column in answer["columns"])
+        writer.writerows(answer["rows"])
+    else:
+        from rich.console import Console
+
+        from zombiewatch.explain import render_answer
+
+        Console().print(render_answer(answer))
+    if answer["more"]:
+        typer.echo(f"There are more than {len(answer['rows'])} rows: --limit.", err=True)
+
+
+_TABLES = """
+SELECT table_name AS "table", string_agg(column_name, ', ' ORDER BY ordinal_position) AS columns
+FROM information_schema.columns
+WHERE table_name NOT IN ('recent', 'given') AND table_name NOT LIKE 'settled_%'
+GROUP BY ALL ORDER BY ALL"""
+
+
 @app.command(epilog="zombiewatch explain t-17")
 def explain(
     identifier: Annotated[

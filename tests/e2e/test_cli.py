@@ -25,6 +25,7 @@ COMMANDS = (
     "findings ack",
     "findings dismiss",
     "findings undo",
+    "sql",
     "explain",
     "config",
     "config check",
