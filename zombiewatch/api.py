@@ -1,4 +1,4 @@
-"""The one address for people and programs: page, JSON, metrics, health, heartbeats."""
+"""The one address for people and programs: page, JSON, metrics, health, heartbeats, pings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from collector.receivers import heartbeat
+from collector.receivers import heartbeat, ping
 from collector.receivers.token import guard
 from collector.store.ask import QuestionError
 from dashboards.web import page
@@ -85,6 +85,12 @@ class Api:
             middlewares=[tracked, _safe, _errors, check], client_max_size=64 * 1024
         )
         beat = heartbeat.handler(self._service.store.append, self._service.clock)
+        pinged = ping.handler(
+            self._service.store.append,
+            self._service.clock,
+            self._service.expected,
+            declared_only=self._service.config.pings == "declared-only",
+        )
         app.add_routes(
             [
                 web.get("/", self._page),
@@ -102,6 +108,11 @@ class Api:
                 web.get("/api/v1/requests/{id:.+}", self._timeline("request_id")),
                 web.post("/api/v1/sql", self._sql),
                 web.post("/api/v1/heartbeat", beat),
+                *(
+                    route(path, pinged)
+                    for path in ("/ping/{name}", "/ping/{name}/{what:.*}")
+                    for route in (web.get, web.post)  # a GET takes a HEAD too
+                ),
             ]
         )
         return app

@@ -84,7 +84,10 @@ def run(
         bool, typer.Option("--leash", hidden=True, help="Stop when standard input ends.")
     ] = False,
 ) -> None:
-    """Run the sidecar until it is told to stop."""
+    """Run the sidecar until it is told to stop.
+
+    Jobs ping it: curl -fsS http://127.0.0.1:9797/ping/NAME
+    """
     from zombiewatch.running import run_service
 
     more: dict[str, object] = {
@@ -380,7 +383,8 @@ def config_check(config: ConfigPath = None, sets: Set = None) -> None:
     said = settings.config
     typer.echo(
         f"The configuration is sound: namespace {said.namespace}, data in {said.data_dir},"
-        f" {len(settings.rules)} rules, {len(said.follow)} patterns followed."
+        f" {len(settings.rules)} rules, {len(said.follow)} patterns followed,"
+        f" {len(said.schedules)} schedules."
     )
 
 
