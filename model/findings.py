@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 VERDICTS: Final = ("suspected", "confirmed", "unknown", "resolved", "retracted")
 
 _FIXED: Final = (
-    "namespace", "subject", "name", "service", "queue", "since_us", "deadline_us", "severity",
-    "task", "attempt", "request_id", "unproven",
+    "namespace", "subject", "name", "service", "queue", "since_us", "deadline_us", "heard_us",
+    "severity", "task", "attempt", "request_id", "unproven",
 )  # fmt: skip
 
 

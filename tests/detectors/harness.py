@@ -32,6 +32,16 @@ class Memory:
         """Return what has not ended."""
         return [one for one in self.saved.values() if one.ended_us is None]
 
+    def ended(self, detector: str, since_us: int) -> list[Finding]:
+        """Return what was true and has ended."""
+        return [
+            one
+            for one in self.saved.values()
+            if one.detector == detector
+            and one.verdict == "resolved"
+            and (one.ended_us or 0) >= since_us
+        ]
+
     def save(self, changed: Iterable[Finding]) -> None:
         """Give each an ID and remember it."""
         for one in changed:
