@@ -247,8 +247,8 @@ FROM attempts WHERE coalesce(running_us, sign_us) IS NOT NULL GROUP BY 1, 2""",
     " then restart it.",
     only_if={
         "open_attempts": (
-            "a.enqueued_us IS NOT NULL AND a.running_us IS NULL AND a.sign_us IS NULL AND "
-            "a.recorded_us IS NULL"
+            "a.running_us IS NULL AND a.sign_us IS NULL AND a.recorded_us IS NULL AND "
+            "{now} - a.enqueued_seen_us > {stall_min_s} * 1e6"
         ),
         "open_dues": "a.expected_us IS NOT NULL AND a.due_us < {now}",
     },
