@@ -90,7 +90,9 @@ backwards AS (
 early AS (
   SELECT DISTINCT d.namespace AS namespace, d.task AS task, d.attempt AS attempt
   FROM (SELECT o.namespace, o.task, o.attempt, o.depends_on, o.last_seen_us,
-      CASE WHEN o.enqueued_last_us > o.started_us THEN o.started_last_us ELSE o.started_us END
+      CASE WHEN coalesce(o.enqueued_last_us, 0) <= coalesce(o.enqueued_us, 0)
+        OR o.enqueued_last_us <= o.started_us
+        THEN o.started_us WHEN o.started_last_us > o.enqueued_last_us THEN o.started_last_us END
         AS started_us
     FROM attempts o WHERE o.depends_on IS NOT NULL AND o.started_us IS NOT NULL) d
   JOIN attempts n ON n.namespace = d.namespace AND n.task = d.depends_on
@@ -100,7 +102,9 @@ early AS (
 dependents AS (
   SELECT o.namespace, o.task, o.attempt, o.name, o.service, o.queue, o.agent, o.agent_service,
     o.request_id, o.depends_on, o.last_seen_us,
-    CASE WHEN o.enqueued_last_us > o.started_us THEN o.started_last_us ELSE o.started_us END
+    CASE WHEN coalesce(o.enqueued_last_us, 0) <= coalesce(o.enqueued_us, 0)
+        OR o.enqueued_last_us <= o.started_us
+      THEN o.started_us WHEN o.started_last_us > o.enqueued_last_us THEN o.started_last_us END
       AS started_us
   FROM attempts o
   WHERE NOT o.joined_late AND EXISTS (SELECT 1 FROM early e WHERE e.namespace = o.namespace
@@ -370,6 +374,18 @@ ORDER BY since_us, subject""",
                 *_NEEDED,
                 {**_NEEDED_DONE, "t": -102},
                 *_DEPENDENT,
+            ],
+            [],
+        ),
+        Case(
+            "its ID had been used before, and it waits for what it now depends on",
+            [
+                {**_D, "t": -900, "phase": "enqueued"},
+                {**_A, "t": -890, "phase": "started"},
+                {**_A, "t": -880, "phase": "finished", "outcome": "success"},
+                {**_D, "t": -879, "phase": "recorded", "state": "success"},
+                *_NEEDED,
+                {**_OUT[0], "depends_on": "t0"},
             ],
             [],
         ),
