@@ -88,7 +88,7 @@ def handler(
             return web.Response(status=refused.status, text=f"{refused}\n")
         except (BusyError, JournalFullError) as error:
             return web.Response(status=503, text=f"{error}\n", headers={"Retry-After": "1"})
-        return web.Response(headers={TASK_HEADER: _header(said["task"])})
+        return web.Response(text="", headers={TASK_HEADER: _header(said["task"])})
 
     return take
 
