@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from zoneinfo import ZoneInfo
 
-    from model.findings import Finding
+    from model.findings import Finding, Muted
 
 LEARNING: Final = "learning"
 QUIET: Final = "quiet"
 ACKNOWLEDGED: Final = "acknowledged"
 DISMISSED: Final = "dismissed"
-REASONS: Final = (DISMISSED, ACKNOWLEDGED, QUIET, LEARNING)
+REASONS: Final[tuple[Muted, ...]] = (DISMISSED, ACKNOWLEDGED, QUIET, LEARNING)
 """Why a finding may tell nobody; the first that holds is the one that is said."""
 
 _MINUTES: Final = 24 * 60

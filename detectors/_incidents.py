@@ -10,9 +10,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, cast
 
-from model.units import MINUTE_US, iso
+from typing_extensions import TypedDict
+
+from model.findings import SEVERITIES, Severity
+from model.units import MINUTE_US, Iso, iso
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -24,7 +27,6 @@ _LATER_US: Final = 5 * MINUTE_US
 """So much later than its effect a cause may seem to begin: each is seen by signs of its own."""
 
 _TOLD: Final = frozenset({"confirmed"})
-_RANK: Final = ("info", "warning", "critical")
 
 _LINKS: Final = {
     "task": ("task",),
@@ -35,6 +37,32 @@ _LINKS: Final = {
     "queue": ("queue",),
 }
 """What two findings may have in common, and which of their fields and evidence say it."""
+
+
+class ClusterJson(TypedDict):
+    """What one detector finds of one service: a link of an incident's chain."""
+
+    detector: str
+    service: str | None
+    count: int
+    severity: Severity
+    since: Iso
+    summary: str
+    fix: str
+    subjects: list[str]
+    findings: list[int]
+
+
+class IncidentJson(TypedDict):
+    """Findings that share causes, the first cause first."""
+
+    id: int
+    severity: Severity
+    since: Iso
+    namespace: str
+    head: ClusterJson
+    chain: list[ClusterJson]
+    count: int
 
 
 @dataclass(slots=True)
@@ -58,7 +86,7 @@ class Cluster:
         for kind, names in _LINKS.items():
             self.links |= {(kind, str(said[name])) for name in names if said.get(name)}
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> ClusterJson:
         """Return the cluster as the API shows it."""
         first = min(self.findings, key=lambda one: (one.since_us, one.id))
         return {
@@ -100,7 +128,7 @@ class Incident:
         return min(one.since_us for one in self.clusters)
 
     @property
-    def severity(self) -> str:
+    def severity(self) -> Severity:
         """The worst of its findings'."""
         return _worst(one for cluster in self.clusters for one in cluster.findings)
 
@@ -108,7 +136,7 @@ class Incident:
         """Tell whether the finding of that ID is one of its own: their IDs outlive a new head."""
         return any(one.id == number for cluster in self.clusters for one in cluster.findings)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> IncidentJson:
         """Return the incident as the API shows it."""
         every = [one for cluster in self.clusters for one in cluster.findings]
         return {
@@ -122,8 +150,8 @@ class Incident:
         }
 
 
-def _worst(findings: Iterable[Finding]) -> str:
-    return max((one.severity for one in findings), key=_RANK.index)
+def _worst(findings: Iterable[Finding]) -> Severity:
+    return max((cast("Severity", one.severity) for one in findings), key=SEVERITIES.index)
 
 
 def incidents(findings: Iterable[Finding], detectors: Sequence[Detector]) -> list[Incident]:
@@ -143,7 +171,7 @@ def incidents(findings: Iterable[Finding], detectors: Sequence[Detector]) -> lis
         for group in _connected(causes)
         if (ordered := [clusters[at] for at in _ordered(group, causes, clusters)])
     ]
-    return sorted(made, key=lambda one: (-_RANK.index(one.severity), one.since_us))
+    return sorted(made, key=lambda one: (-SEVERITIES.index(one.severity), one.since_us))
 
 
 def _clusters(findings: Iterable[Finding]) -> list[Cluster]:

@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from typing_extensions import TypedDict
+
 from model.units import HOUR_US, MINUTE_US
 
 if TYPE_CHECKING:
@@ -56,6 +58,15 @@ WHERE namespace = $namespace AND severity >= 17 AND kind = 'log' AND service IS 
   AND arrived_us >= {since} GROUP BY service"""
 
 
+class SuspectJson(TypedDict):
+    """Who may have begun it: a score from 0 to 1, its parts, and the numbers in words."""
+
+    name: str
+    score: float
+    parts: dict[str, float]
+    why: str
+
+
 @dataclass(frozen=True, slots=True)
 class Suspect:
     """One service or dependency. `score` is from 0 to 1, `parts` those of `WEIGHTS`, unweighted."""
@@ -65,7 +76,7 @@ class Suspect:
     parts: Mapping[str, float]
     why: str
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> SuspectJson:
         """Return the suspect as the API shows it."""
         return {
             "name": self.name,

@@ -93,7 +93,7 @@ WITH latest AS (
   FROM samples s JOIN (SELECT namespace, queue, max(bin_us) AS bin_us FROM samples
     GROUP BY namespace, queue) m
     ON m.namespace = s.namespace AND m.queue = s.queue AND m.bin_us = s.bin_us
-  WHERE coalesce(s.depth, s.oldest_age_s) > 0
+  WHERE coalesce(s.depth, s.oldest_age_s) > 0 AND s.at_us > s.last_seen_us - 3600000000
 ), ring AS (
   SELECT s.namespace AS namespace, s.queue AS queue, s.at_us AS at_us, s.depth AS depth,
     s.oldest_age_s AS oldest_age_s, s.completed_total AS completed_total,

@@ -112,6 +112,7 @@ WITH busy AS (
       OR a.beat_s IS NULL AND a.next_first_us IS NULL) AS living
   FROM lives a
   WHERE a.last_seen_us > {now} - {remember_s} * 1e6
+    AND a.end_us > a.last_seen_us - 3600000000
     AND (a.beat_s IS NOT NULL OR a.longest_us >= {short_life_s} * 1e6)
 ), places AS (
   SELECT namespace, service, place, max(CASE WHEN lasted THEN first_us ELSE 0 END) AS good_us,

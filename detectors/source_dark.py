@@ -42,7 +42,8 @@ FROM (
     CAST(greatest({beats_missed} * a.promise_s, {silence_min_s}) * 1e6 AS BIGINT) AS limit_us
   FROM (SELECT s.*, coalesce(s.expect_s, s.beat_s) AS promise_s, CAST(NULL AS VARCHAR) AS name,
       CAST(NULL AS VARCHAR) AS queue
-    FROM sources s WHERE coalesce(s.expect_s, s.beat_s) IS NOT NULL) a
+    FROM sources s WHERE coalesce(s.expect_s, s.beat_s) IS NOT NULL
+      AND (s.expect_s IS NOT NULL OR s.last_us > s.last_seen_us - 3600000000)) a
 ) a
 WHERE {now} - a.heard_us > a.limit_us
   AND (a.expect_s IS NOT NULL OR EXISTS (SELECT 1 FROM instances i WHERE i.namespace = a.namespace

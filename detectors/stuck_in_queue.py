@@ -152,6 +152,7 @@ sampled AS (
     row_number() OVER (PARTITION BY s.namespace, s.queue ORDER BY s.at_us DESC, s.bin_us DESC)
       AS place
   FROM samples s WHERE s.depth IS NOT NULL AND s.consumers IS NOT NULL
+    AND s.at_us > s.last_seen_us - 3600000000
 ),
 kept AS (
   SELECT namespace, queue, max(CASE WHEN bare = 0 THEN at_us END) AS good_us,

@@ -67,6 +67,7 @@ FROM (
     FROM calls c
     WHERE c.purpose IN ('report', 'dispatch') AND coalesce(c.gave_up_us, c.failed_us) IS NOT NULL
       AND c.ok_us IS NULL AND c.last_seen_us > {now} - {occurrence_us}
+      AND coalesce(c.gave_up_us, c.failed_us) > c.first_seen_us - 3600000000
   ) a
 ) a
 WHERE {now} - a.last_seen_us > a.grace_us

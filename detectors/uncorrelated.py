@@ -96,6 +96,7 @@ nameless AS (
       sum(CASE WHEN m.phase = 'call.ok' AND m.task IS NULL THEN 1 ELSE 0 END)) AS n
   FROM marks m
   WHERE m.arrived_us > {{now}} - 900000000 AND m.request_id IS NULL AND m.kind <> 'span'
+    AND m.ts_us > m.arrived_us - 3600000000
     AND m.service IS NOT NULL AND m.phase IN ('call.sent', 'call.ok', 'call.failed',
       'call.gave_up', 'call.received', 'call.committed', 'call.errored')
   GROUP BY m.namespace, m.service, coalesce(m.purpose, ''), m.arrived_us // 60000000,
@@ -206,12 +207,18 @@ counted AS (
 pairs AS (
   SELECT namespace, caller, callee, purpose, sum(n) AS n FROM hops
   WHERE caller IS NOT NULL AND callee IS NOT NULL GROUP BY namespace, caller, callee, purpose
+),
+covered AS (
+  SELECT namespace, key AS purpose, max(CASE WHEN measure = 'answer' THEN 1 ELSE 0 END) AS answers,
+    max(CASE WHEN measure = 'call' THEN 1 ELSE 0 END) AS asks
+  FROM rates WHERE measure IN ('answer', 'call') GROUP BY namespace, key
 )
 SELECT a.namespace, a.subject, a.name, a.service, a.queue, a.since_us, a.unproven, a.caller,
   a.callee, a.purpose, a.requests, a.lone, a.how, a.request_id
 FROM (
-  SELECT c.namespace, CAST(NULL AS VARCHAR) AS name, CAST(NULL AS VARCHAR) AS queue, c.since_us,
-    c.caller, c.callee, c.purpose, c.request_id,
+  SELECT c.namespace AS namespace, CAST(NULL AS VARCHAR) AS name, CAST(NULL AS VARCHAR) AS queue,
+    c.since_us AS since_us, c.caller AS caller, c.callee AS callee, c.purpose AS purpose,
+    c.request_id AS request_id,
     coalesce(c.caller, 'callers unseen') || ' to ' || coalesce(c.callee, 'callees unseen')
       || CASE WHEN c.purpose = '' THEN '' ELSE ', ' || c.purpose END AS subject,
     CASE WHEN c.callee IS NULL OR c.asked = 0 AND c.unnamed = 0 AND c.caller IS NOT NULL
@@ -223,15 +230,15 @@ FROM (
       ELSE 'it tells other IDs than its caller' END AS how,
     CASE WHEN c.caller IS NULL OR c.callee IS NULL
       THEN 'not covered: nothing tells of these requests at the other end' END AS unproven,
-    c.lone, c.lone + coalesce(p.n, 0) AS requests
+    c.lone AS lone, c.lone + coalesce(p.n, 0) AS requests
   FROM (SELECT o.*, CASE WHEN o.asked + o.unnamed > o.answered THEN o.asked + o.unnamed
       ELSE o.answered END AS lone FROM counted o) c
   LEFT JOIN pairs p ON p.namespace = c.namespace AND p.caller = c.caller
     AND p.callee = c.callee AND p.purpose = c.purpose
+  LEFT JOIN covered v ON v.namespace = c.namespace AND v.purpose = c.purpose
   WHERE c.caller IS NOT NULL AND c.callee IS NOT NULL
-    OR c.purpose IN {_OWN} AND NOT EXISTS (SELECT 1 FROM rates r WHERE r.namespace = c.namespace
-      AND r.key = c.purpose
-      AND r.measure = CASE WHEN c.callee IS NULL THEN 'answer' ELSE 'call' END)
+    OR c.purpose IN {_OWN}
+      AND coalesce(CASE WHEN c.callee IS NULL THEN v.answers ELSE v.asks END, 0) = 0
 ) a
 WHERE a.requests >= {{requests_min}} AND a.lone > {{lone_share}} * a.requests
 ORDER BY since_us, subject""",

@@ -3,19 +3,55 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_args
 
-from model.units import iso
+from typing_extensions import TypedDict  # typing's own says too little before Python 3.12
+
+from model.units import Iso, iso
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-VERDICTS: Final = ("suspected", "confirmed", "unknown", "resolved", "retracted")
+Verdict = Literal["suspected", "confirmed", "unknown", "resolved", "retracted"]
+Severity = Literal["info", "warning", "critical"]
+Muted = Literal["dismissed", "acknowledged", "quiet", "learning"]
+
+VERDICTS: Final = get_args(Verdict)
+SEVERITIES: Final = get_args(Severity)
 
 _FIXED: Final = (
     "namespace", "subject", "name", "service", "queue", "since_us", "deadline_us", "heard_us",
     "severity", "task", "attempt", "request_id", "unproven",
 )  # fmt: skip
+
+
+class FindingJson(TypedDict):
+    """Where two stories part: who it is about, how sure that is, why, and what to do."""
+
+    id: int
+    key: str
+    detector: str
+    namespace: str
+    subject: str
+    task: str | None
+    attempt: int | None
+    request_id: str | None
+    name: str | None
+    service: str | None
+    queue: str | None
+    severity: Severity
+    verdict: Verdict
+    reason: str | None
+    team: str | None
+    muted: Muted | None
+    muted_why: str | None
+    summary: str
+    fix: str
+    since: Iso
+    suspected_at: Iso
+    confirmed_at: Iso | None
+    ended_at: Iso | None
+    evidence: dict[str, str | int | float | bool | None]
 
 
 @dataclass(slots=True)
@@ -64,7 +100,7 @@ class Finding:
         self.fix = fix
         self.evidence = {key: value for key, value in row.items() if key not in _FIXED}
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> FindingJson:
         """Return the finding as the HTTP API shows it: ISO times, flat evidence."""
         return {
             "id": self.id,
@@ -78,11 +114,11 @@ class Finding:
             "name": self.name,
             "service": self.service,
             "queue": self.queue,
-            "severity": self.severity,
-            "verdict": self.verdict,
+            "severity": cast("Severity", self.severity),
+            "verdict": cast("Verdict", self.verdict),
             "reason": self.reason,
             "team": self.team,
-            "muted": self.muted,
+            "muted": cast("Muted | None", self.muted),
             "muted_why": self.muted_why,
             "summary": self.summary,
             "fix": self.fix,

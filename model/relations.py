@@ -343,6 +343,7 @@ LIMITS: Final = Relation(
     columns=(
         _fixed("side", "side"),
         *(_last(one, one, kind="DOUBLE") for one in _LIMITS),
+        Column("last_us", "max", "ts_us"),
         Column("first_seen_us", "min", "arrived_us"),
         Column("last_seen_us", "max", "arrived_us"),
     ),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Annotated, Final, overload
+
+from pydantic import Field
 
 SECOND_US: Final = 1_000_000
 MINUTE_US: Final = 60 * SECOND_US
@@ -19,6 +21,20 @@ def us(seconds: float) -> int:
     return round(seconds * SECOND_US)
 
 
+Iso = Annotated[
+    str,
+    Field(
+        pattern=r"^([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z|-?[0-9]+)$",
+        description="ISO 8601 in UTC; what is out of its range, as microseconds since 1970.",
+    ),
+]
+"""A moment as `iso` writes it, for descriptions of answers."""
+
+
+@overload
+def iso(at_us: int) -> str: ...
+@overload
+def iso(at_us: int | None) -> str | None: ...
 def iso(at_us: int | None) -> str | None:
     """Return *at_us* as ISO 8601 in UTC with microseconds; out-of-range times as their number."""
     if at_us is None:

@@ -95,11 +95,14 @@ SELECT c.namespace, coalesce(c.caller, '') AS service, coalesce(c.callee, c.peer
   coalesce(c.sent_us, c.received_us, c.first_seen_us) AS at_us, c.caller_instance, c.request_id,
   c.status_code, c.quota_limit, c.quota_left,
   coalesce(c.ok_us, c.failed_us, c.gave_up_us, c.committed_us, c.errored_us) IS NOT NULL AS ended
-FROM calls c WHERE c.caller IS NOT NULL OR c.purpose IN ('dispatch', 'report', 'heartbeat')"""
+FROM calls c
+WHERE (c.caller IS NOT NULL OR c.purpose IN ('dispatch', 'report', 'heartbeat'))
+  AND coalesce(c.sent_us, c.received_us, c.ok_us, c.failed_us, c.gave_up_us, c.committed_us,
+    c.errored_us) > c.first_seen_us - 3600000000"""
 """Every call as a service's at a peer, the callee's name or else the address that was called.
 
 A call of which only the callee speaks counts where it is the scheduler's own traffic: whoever
-else knocks at a server is not ours.
+else knocks at a server is not ours. Nor does one that came after the settle time.
 """
 
 TIMEOUTS: Final = f"""
@@ -111,7 +114,8 @@ WITH said AS (
   FROM (SELECT l.namespace, l.service, l.name, max(l.timeout_s) AS timeout_s,
       max(l.beat_timeout_s) AS beat_timeout_s, max(l.beat_s) AS beat_s,
       min(l.first_seen_us) AS first_seen_us
-    FROM limits l GROUP BY l.namespace, l.service, l.name) o
+    FROM limits l WHERE l.last_us > l.last_seen_us - 3600000000
+    GROUP BY l.namespace, l.service, l.name) o
   GROUP BY namespace, name
 ), tasks AS (
   SELECT t.namespace AS namespace, t.name AS name, max(t.timeout_s) AS timeout_s,
@@ -132,6 +136,7 @@ WITH said AS (
   SELECT namespace, service, purpose, max(call_timeout_s) AS call_timeout_s,
     max(retry_window_s) AS retry_window_s, min(first_seen_us) AS first_seen_us
   FROM limits WHERE coalesce(call_timeout_s, retry_window_s) IS NOT NULL
+    AND last_us > last_seen_us - 3600000000
   GROUP BY namespace, service, purpose
 ), hops AS (
   SELECT c.namespace AS namespace, c.caller AS caller, c.callee AS callee, a.purpose AS purpose,
@@ -146,7 +151,9 @@ WITH said AS (
 ), holding AS (
   SELECT namespace, queue, max(visibility_s) AS visibility_s, min(service) AS service,
     min(first_seen_us) AS first_seen_us
-  FROM limits WHERE visibility_s IS NOT NULL AND queue <> '' GROUP BY namespace, queue
+  FROM limits WHERE visibility_s IS NOT NULL AND queue <> ''
+    AND last_us > last_seen_us - 3600000000
+  GROUP BY namespace, queue
 ), held AS (
   SELECT t.namespace AS namespace, t.queue AS queue, h.visibility_s AS visibility_s,
     h.service AS service, h.first_seen_us AS first_seen_us,
@@ -226,6 +233,7 @@ GROUP BY namespace, service, queue, visibility_s, first_seen_us HAVING count(hol
 `p50_us` and `p99_us` are what was reached at least (the lower bound of a bucket), `top_us` what was
 surely not exceeded by 99%. `name` of a call is its purpose. Failures (of calls and holds; those of
 tasks are dear to count, and left to who asks) are the hot rows' that came of it.
+A limit of which we heard after the settle time only may have changed since, and does not count.
 Where one limit was said more than once by one service, the greatest counts; of several services'
 the least.
 """

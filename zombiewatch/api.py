@@ -1,39 +1,53 @@
-"""The one address for people and programs: page, JSON, metrics, health, heartbeats."""
+"""The one address for people and programs: page, JSON, metrics, health, heartbeats, pings."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import re
-from typing import TYPE_CHECKING, Any, Final
+import time
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import orjson
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ValidationError
 
-from collector.receivers import heartbeat
+from collector.receivers import heartbeat, ping
 from collector.receivers.token import guard
+from collector.store.ask import QuestionError
 from dashboards.web import page
 from detectors._suspects import suspects
-from model.findings import VERDICTS
 from model.units import iso
+from zombiewatch import operations as ops
 from zombiewatch import timeline
+from zombiewatch.openapi import document
+from zombiewatch.operations import Filters, Question, Signature, Words
 from zombiewatch.sayings import SayingError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
 
     from model.findings import Finding
+    from zombiewatch.operations import (
+        AnswerJson,
+        FileJson,
+        FindingsJson,
+        IncidentsJson,
+        OneFindingJson,
+        OneIncidentJson,
+        Operation,
+        SourcesJson,
+    )
     from zombiewatch.service import Service
+    from zombiewatch.timeline import TimelineJson
 
 _LOG: Final = logging.getLogger("zombiewatch.api")
 
 _OPEN: Final = ("/static/", "/healthz", "/readyz")
 """What needs no token: the page itself, which then asks for one, and the probes."""
 
-_STATES: Final = ("open", "dismissed", "closed", "all")
-_SEVERITIES: Final = ("info", "warning", "critical")
-_LIMIT: Final = 500
+Form = TypeVar("Form", bound=BaseModel)
+
 _CSP: Final = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self';"
     " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -45,21 +59,39 @@ _SAFE: Final = {
 }
 
 
-class Words(BaseModel):
-    """What a person says of a finding; `until` is a time or a length from now."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    by: str
-    reason: str = ""
-    until: str | None = None
-
-
 class Api:
     """Routes of one service."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._written: bytes | None = None
+        beat = heartbeat.handler(service.store.append, service.clock)
+        pinged = ping.handler(
+            service.store.append,
+            service.clock,
+            service.expected,
+            declared_only=service.config.pings == "declared-only",
+        )
+        self._handlers: dict[Operation, Callable[[web.Request], Awaitable[web.Response]]] = {
+            ops.PAGE: self._page,
+            ops.STATIC: self._asset,
+            ops.METRICS: self._metrics,
+            ops.HEALTH: self._health,
+            ops.READY: self._ready,
+            ops.DOCUMENT: self._document,
+            ops.FINDINGS: self._findings,
+            ops.FINDING: self._finding,
+            ops.SAY: self._say,
+            ops.UNDO: self._undo,
+            ops.INCIDENTS: self._incidents,
+            ops.INCIDENT: self._incident,
+            ops.SOURCES: self._sources,
+            ops.TASK: self._timeline("task"),
+            ops.REQUEST: self._timeline("request_id"),
+            ops.SQL: self._sql,
+            ops.HEARTBEAT: beat,
+            **dict.fromkeys(ops.PINGS, pinged),
+        }
 
     def app(self) -> web.Application:
         """Return the application to serve."""
@@ -69,26 +101,21 @@ class Api:
         app = web.Application(
             middlewares=[tracked, _safe, _errors, check], client_max_size=64 * 1024
         )
-        beat = heartbeat.handler(self._service.store.append, self._service.clock)
+        forms = {"GET": web.get, "POST": web.post}  # a GET takes a HEAD, too
         app.add_routes(
-            [
-                web.get("/", self._page),
-                web.get("/static/{name}", self._asset),
-                web.get("/metrics", self._metrics),
-                web.get("/healthz", self._health),
-                web.get("/readyz", self._ready),
-                web.get("/api/v1/findings", self._findings),
-                web.get("/api/v1/findings/{id:[0-9]{1,18}}", self._finding),
-                web.post("/api/v1/findings/{id:[0-9]{1,18}}/{action:ack|dismiss|undo}", self._say),
-                web.get("/api/v1/incidents", self._incidents),
-                web.get("/api/v1/incidents/{id:[0-9]{1,18}}", self._incident),
-                web.get("/api/v1/sources", self._sources),
-                web.get("/api/v1/tasks/{id:.+}", self._timeline("task")),
-                web.get("/api/v1/requests/{id:.+}", self._timeline("request_id")),
-                web.post("/api/v1/heartbeat", beat),
-            ]
+            [forms[one.method](one.route, handle) for one, handle in self._handlers.items()]
         )
         return app
+
+    def document(self) -> dict[str, Any]:
+        """Return the OpenAPI document of these routes."""
+        guarded = self._service.config.http.token is not None
+        return document(self._handlers, guarded=guarded, open_paths=_OPEN)
+
+    async def _document(self, _request: web.Request) -> web.Response:
+        if self._written is None:
+            self._written = await asyncio.to_thread(lambda: orjson.dumps(self.document()))
+        return web.Response(body=self._written, content_type="application/json")
 
     async def _page(self, _request: web.Request) -> web.Response:
         return web.Response(body=page.index_html(), content_type="text/html", charset="utf-8")
@@ -113,25 +140,12 @@ class Api:
         raise web.HTTPServiceUnavailable(text="not ready: what was kept is still being applied")
 
     async def _findings(self, request: web.Request) -> web.Response:
-        asked = dict(request.query)
-        state = asked.pop("state", "open")
-        limit = asked.pop("limit", str(_LIMIT))
-        _among("state", state, _STATES)
-        _among("severity", asked.get("severity"), _SEVERITIES)
-        _among("verdict", asked.get("verdict"), VERDICTS)
-        if not re.fullmatch(r"[0-9]{1,5}", limit) or not 0 < int(limit) <= 10_000:  # noqa: PLR2004
-            raise web.HTTPBadRequest(text=f"limit is {limit!r}: a number from 1 to 10000")
-        names = ("detector", "service", "severity", "verdict")
-        unknown = sorted(set(asked) - set(names))
-        if unknown:
-            known = ", ".join(("state", "limit", *names))
-            raise web.HTTPBadRequest(text=f"{unknown[0]!r} is not a filter: filters are {known}")
-        service = self._service
+        asked, service = _asked(request, Filters).model_dump(), self._service
         found = await asyncio.to_thread(
-            service.select, state, int(limit), **{name: asked.get(name) for name in names}
+            service.select, asked.pop("state"), asked.pop("limit"), **asked
         )
         totals = await asyncio.to_thread(service.findings.totals)
-        said = {
+        said: FindingsJson = {
             "now": iso(service.clock()),
             "findings": [one.as_json() for one in found],
             "totals": totals,
@@ -141,19 +155,37 @@ class Api:
     async def _finding(self, request: web.Request) -> web.Response:
         one = await self._numbered(request)
         said = await asyncio.to_thread(self._service.sayings.history, one.key)
-        return _json({**one.as_json(), "said": [each.as_json() for each in said]})
+        answer: OneFindingJson = {**one.as_json(), "said": [each.as_json() for each in said]}
+        return _json(answer)
+
+    async def _sql(self, request: web.Request) -> web.Response:
+        question = await _read(request, Question)
+        begun = time.perf_counter()
+        try:
+            answer = await asyncio.to_thread(
+                self._service.store.ask, question.query,
+                rows_max=question.limit, timeout_s=question.timeout_s,
+            )  # fmt: skip
+        except QuestionError as error:
+            raise web.HTTPBadRequest(text=str(error)) from None
+        said: AnswerJson = {
+            "columns": [{"name": name, "type": kind} for name, kind in answer.columns],
+            "rows": answer.rows,
+            "more": answer.more,
+            "took_ms": round(1000 * (time.perf_counter() - begun), 1),
+        }
+        return _json(said)
 
     async def _say(self, request: web.Request) -> web.Response:
-        """Take what a person says of a finding: JSON, so that no other site's form can."""
-        if request.content_type != "application/json":
-            raise web.HTTPUnsupportedMediaType(text="send JSON: Content-Type: application/json")
-        try:
-            words = Words.model_validate_json(await request.read())
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise web.HTTPBadRequest(text=f"{where or 'body'}: {first['msg']}") from None
-        one, action = await self._numbered(request), request.match_info["action"]
+        words = await _read(request, Words)
+        return await self._said(request, request.match_info["action"], words)
+
+    async def _undo(self, request: web.Request) -> web.Response:
+        who = await _read(request, Signature)
+        return await self._said(request, "undo", Words(by=who.by, reason=""))
+
+    async def _said(self, request: web.Request, action: str, words: Words) -> web.Response:
+        one = await self._numbered(request)
         try:
             await asyncio.to_thread(
                 self._service.say, one, action, by=words.by, reason=words.reason, until=words.until
@@ -172,13 +204,16 @@ class Api:
     async def _incidents(self, _request: web.Request) -> web.Response:
         service = self._service
         found = await asyncio.to_thread(service.incidents)
-        said = {"now": iso(service.clock()), "incidents": [one.as_json() for one in found]}
+        said: IncidentsJson = {
+            "now": iso(service.clock()),
+            "incidents": [one.as_json() for one in found],
+        }
         return _json(said)
 
     async def _incident(self, request: web.Request) -> web.Response:
         service, number = self._service, int(request.match_info["id"])
 
-        def read() -> dict[str, Any] | None:
+        def read() -> OneIncidentJson | None:
             wanted = (one for one in service.incidents() if one.has(number))
             one = next(wanted, None)
             if one is None:
@@ -201,14 +236,14 @@ class Api:
         def read() -> list[dict[str, Any]]:
             reader = service.store.reader()
             try:
-                rows = reader.execute("SELECT * FROM sources ORDER BY ALL")
-                names = [column[0] for column in rows.description or ()]
+                names = tuple(ops.SOURCE_COLUMNS)
+                rows = reader.execute(f"SELECT {', '.join(names)} FROM sources ORDER BY ALL")
                 return [dict(zip(names, row, strict=True)) for row in rows.fetchall()]
             finally:
                 reader.close()
 
         found = await asyncio.to_thread(read)
-        files = [
+        files: list[FileJson] = [
             {
                 "path": one.path,
                 "offset": one.offset,
@@ -217,13 +252,14 @@ class Api:
             }
             for one in service.files.statuses()
         ]
-        return _json({"now": iso(service.clock()), "sources": found, "files": files})
+        said: SourcesJson = {"now": iso(service.clock()), "sources": found, "files": files}
+        return _json(said)
 
     def _timeline(self, column: str) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def handle(request: web.Request) -> web.Response:
             service, value = self._service, request.match_info["id"]
 
-            def read() -> dict[str, Any]:
+            def read() -> TimelineJson:
                 return timeline.build(service.store, column, value, service.about(column, value))
 
             return _json(await asyncio.to_thread(read))
@@ -231,13 +267,57 @@ class Api:
         return handle
 
 
-def _among(name: str, value: str | None, known: Sequence[str]) -> None:
-    if value is not None and value not in known:
-        raise web.HTTPBadRequest(text=f"{name} is {value!r}: one of {', '.join(known)}")
+def _asked(request: web.Request, form: type[Form]) -> Form:
+    """Return the request's query as *form*: an answer to another question would be believed."""
+    given = dict(request.query)
+    twice = [name for name in given if len(request.query.getall(name)) > 1]
+    if twice:
+        raise web.HTTPBadRequest(text=f"{twice[0]} is said more than once")
+    try:
+        return form.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        if first["type"] == "extra_forbidden":
+            told = f"{name!r} is not a filter: filters are {', '.join(form.model_fields)}"
+        else:
+            told = f"{name} is {given[name]!r}: {_wanted(form, name)}"
+        raise web.HTTPBadRequest(text=told) from None
+
+
+def _wanted(form: type[BaseModel], name: str) -> str:
+    """Return what the field *name* may be, of those fields that may not be any text."""
+    schema = form.model_json_schema()["properties"][name]
+    known = next((one for one in (schema, *schema.get("anyOf", ())) if "enum" in one), None)
+    if known:
+        return f"one of {', '.join(known['enum'])}"
+    return f"a number from {schema['minimum']} to {schema['maximum']}"
+
+
+async def _read(request: web.Request, form: type[Form]) -> Form:
+    """Return the request's body as *form*: JSON, so that no form of another site can send it."""
+    if request.content_type != "application/json":
+        raise web.HTTPUnsupportedMediaType(text="send JSON: Content-Type: application/json")
+    try:
+        return form.model_validate_json(await request.read())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise web.HTTPBadRequest(text=f"{where or 'body'}: {first['msg']}") from None
 
 
 def _json(said: object) -> web.Response:
-    return web.Response(body=orjson.dumps(said, default=str), content_type="application/json")
+    return web.Response(body=orjson.dumps(said, default=_plain), content_type="application/json")
+
+
+def _plain(value: object) -> object:
+    """Return what JSON has no form for as the nearest that it has: sums are whole numbers."""
+    if isinstance(value, Decimal):
+        whole = value == value.to_integral_value() and abs(value) < 1 << 63
+        return int(value) if whole else float(value)
+    if isinstance(value, bytes):
+        return value.hex()
+    return str(value)
 
 
 @web.middleware
@@ -251,7 +331,11 @@ async def _errors(
         if not request.path.startswith("/api/") or error.status < 400:  # noqa: PLR2004
             raise
         text = error.text or error.reason
-        return web.json_response({"error": text}, status=error.status)
+        kept = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
+        return web.json_response({"error": text}, status=error.status, headers=kept)
+    except web.RequestPayloadError:
+        told = "the body is not whole, or not packed as Content-Encoding says"
+        return web.json_response({"error": told}, status=400)
     except Exception:  # noqa: BLE001 - the log has it; the page must not fall over
         _LOG.exception("%s %s failed", request.method, request.path)
         said = {"error": "an error of ours; the sidecar's log has it whole"}

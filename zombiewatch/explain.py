@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from rich import box
 from rich.console import Group
@@ -29,7 +29,8 @@ _STACKED_BELOW: Final = 76
 """Columns; narrower terminals get one story, each line saying whose it is."""
 _WIDE_FROM: Final = 116
 _AGED_FROM: Final = 72
-"""Columns; narrower terminals get findings without name and service."""
+"""Columns; narrower terminals get findings without name and service, then without age."""
+_NUMBER: Final = re.compile(r"[A-Z]*INT|DOUBLE|FLOAT|DECIMAL")
 _TIME_WIDTH: Final = 11
 _LONGEST: Final = 400
 _MOST_ROWS: Final = 500
@@ -129,6 +130,18 @@ def render_findings(payload: Mapping[str, Any], width: int = 120) -> Table:
     calm = "" if found else "No findings: both sides tell the same story.  "
     table.caption = Text(calm + (f"ever: {' · '.join(said)}" if said else ""), "dim")
     table.caption_justify = "left"
+    return table
+
+
+def render_answer(answer: Mapping[str, Any]) -> Table:
+    """Return the answer of `/api/v1/sql` as a table: numbers to the right, long texts folded."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    numbers = [_NUMBER.match(column["type"]) is not None for column in answer["columns"]]
+    for column, number in zip(answer["columns"], numbers, strict=True):
+        justify: Literal["right", "left"] = "right" if number else "left"
+        table.add_column(plain(column["name"], 60), justify=justify, overflow="fold")
+    for row in answer["rows"]:
+        table.add_row(*(Text("" if cell is None else plain(cell, 500)) for cell in row))
     return table
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from model.findings import Verdict
+
 _COLUMNS: Final = tuple(field.name for field in fields(Finding))
 
 _TABLES: Final = """
@@ -116,7 +118,7 @@ class FindingsFile:
             f"WHERE json_extract(body, '$.{column}') = ? ORDER BY id LIMIT 200", [value]
         )
 
-    def totals(self) -> dict[str, int]:
+    def totals(self) -> dict[Verdict, int]:
         """Return how many findings there are by verdict."""
         with self._lock:
             rows = self._db.execute(

@@ -7,8 +7,10 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from typing_extensions import TypedDict
+
 from alerts.audience import ACKNOWLEDGED, DISMISSED
-from model.units import iso, parse_time, us
+from model.units import Iso, iso, parse_time, us
 from zombiewatch._values import duration
 
 if TYPE_CHECKING:
@@ -19,8 +21,11 @@ if TYPE_CHECKING:
 ACTIONS: Final = {"ack": ACKNOWLEDGED, "dismiss": DISMISSED}
 """What a person can do, and what the finding then is."""
 
-_TEXT_MAX: Final = 500
-_BY_MAX: Final = 100
+TEXT_MAX: Final = 500
+BY_MAX: Final = 100
+
+_LATEST_US: Final = 253_402_300_799_999_999
+"""The end of the year 9999: no calendar of ours goes further."""
 
 _TABLES: Final = """
 CREATE TABLE IF NOT EXISTS saying (
@@ -34,6 +39,18 @@ CREATE TABLE IF NOT EXISTS fact (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 
 class SayingError(ValueError):
     """What was said cannot be taken; the message says why."""
+
+
+class SayingJson(TypedDict):
+    """What somebody said of a finding, until when, and whether it was taken back."""
+
+    action: str
+    reason: str
+    by: str
+    at: Iso
+    until: Iso | None
+    undone_at: Iso | None
+    undone_by: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +72,7 @@ class Saying:
     undone_us: int | None = None
     undone_by: str | None = None
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> SayingJson:
         """Return it as the HTTP API shows it."""
         return {
             "action": self.action,
@@ -103,12 +120,9 @@ class Sayings:
 
         Raises SayingError where there is no reason, or the end lies in the past.
         """
-        reason, by = reason.strip(), by.strip()
-        if not reason or len(reason) > _TEXT_MAX:
-            msg = f"a reason is needed, of {_TEXT_MAX} characters at most: others will read it"
-            raise SayingError(msg)
-        if not by or len(by) > _BY_MAX:
-            msg = f"say who you are (by), in {_BY_MAX} characters at most"
+        reason, by = reason.strip(), _signed(by)
+        if not reason or len(reason) > TEXT_MAX:
+            msg = f"a reason is needed, of {TEXT_MAX} characters at most: others will read it"
             raise SayingError(msg)
         if until_us is not None and until_us <= now_us:
             msg = f"until {iso(until_us)} is in the past"
@@ -133,12 +147,16 @@ class Sayings:
         return said
 
     def undo(self, one: Finding, *, by: str, now_us: int) -> None:
-        """Take back what is in force of *one*. Raises SayingError where there is nothing."""
+        """Take back what is in force of *one*.
+
+        Raises SayingError where there is nothing, or nobody says that they do it.
+        """
+        by = _signed(by)
         if self.of(one, now_us) is None:
             msg = f"finding {one.id} is neither acknowledged nor dismissed"
             raise SayingError(msg)
         with self._lock:
-            self._take_back(one.key, by.strip()[:_BY_MAX], now_us)
+            self._take_back(one.key, by, now_us)
             self._in_force.pop(one.key, None)
 
     def _take_back(self, key: str, by: str, now_us: int) -> None:
@@ -172,11 +190,20 @@ class Sayings:
         self._db.close()
 
 
+def _signed(by: str) -> str:
+    by = by.strip()
+    if not by or len(by) > BY_MAX:
+        msg = f"say who you are (by), in {BY_MAX} characters at most"
+        raise SayingError(msg)
+    return by
+
+
 def until(text: str | None, now_us: int) -> int | None:
     """Return the moment that *text* names: a time (ISO 8601, UTC), or a length from now (`2h`).
 
     Raises SayingError.
     """
+    at: int | None
     if text is None:
         return None
     if text[:4].isdigit() and "-" in text:
@@ -184,8 +211,10 @@ def until(text: str | None, now_us: int) -> int | None:
             return at
     else:
         try:
-            return now_us + us(duration(text))
+            at = now_us + us(duration(text))
         except (ValueError, OverflowError):
-            pass
+            at = None
+        if at is not None and at <= _LATEST_US:
+            return at
     msg = f"until is {text!r}: write a length like 30m, 2h or 7d, or a time like 2026-01-31T08:00Z"
     raise SayingError(msg)

@@ -11,7 +11,6 @@ import os
 import socket
 import threading
 from functools import wraps
-from importlib.metadata import PackageNotFoundError, version
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
@@ -25,6 +24,8 @@ from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+from zombiewatch._version import ours
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -101,13 +102,9 @@ class SelfTelemetry:
 
 
 def _who() -> Mapping[str, str | int]:
-    try:
-        ours = version("zombiewatch")
-    except PackageNotFoundError:
-        ours = "unknown"
     return {
         "service.name": "zombiewatch",
-        "service.version": ours,
+        "service.version": ours(),
         "service.instance.id": uuid4().hex,
         "host.name": socket.gethostname(),
         "process.pid": os.getpid(),

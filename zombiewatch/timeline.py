@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
-from model.phases import CALLEE, CALLER
+from pydantic import WithJsonSchema
+from typing_extensions import TypedDict
+
+from model.findings import FindingJson
+from model.phases import CALLEE, CALLER, PHASES, Side
 from model.signals import unpack
-from model.units import iso
+from model.units import Iso, iso
 from zombiewatch._once import once
 
 if TYPE_CHECKING:
@@ -20,13 +24,74 @@ _REQUESTS: Final = 20
 
 _GAVE_UP: Final = "gave_up_but_committed"
 
-_SHOWN: Final = (
-    "seq", "arrived_us", "end_us", "kind", "side", "phase", "name", "severity", "body", "task",
-    "attempt", "request_id", "trace_id", "outcome", "state", "source", "way",
-)  # fmt: skip
+Phase = Annotated[str | None, WithJsonSchema({"enum": [*PHASES, None]})]
 
 
-def build(store: Store, column: str, value: str, findings: Sequence[Finding]) -> dict[str, Any]:
+class Signal(TypedDict):
+    """The columns of a signal that are shown."""
+
+    seq: int
+    arrived_us: int
+    end_us: int | None
+    kind: str
+    side: Side | None
+    phase: Phase
+    name: str | None
+    severity: int | None
+    body: str | None
+    task: str | None
+    attempt: int | None
+    request_id: str | None
+    trace_id: str | None
+    outcome: str | None
+    state: str | None
+    source: str | None
+    way: str
+
+
+class EntryJson(Signal):
+    """One record, when and by whom it was said (`lane`), and all its attributes."""
+
+    at: Iso
+    at_us: int
+    lane: str
+    raw: dict[str, str]
+
+
+class LaneJson(TypedDict):
+    """One who speaks."""
+
+    id: str
+    side: Side | None
+    service: str | None
+    instance: str | None
+
+
+class PartJson(TypedDict):
+    """Where the stories part, and by which detector that was found."""
+
+    at_us: int
+    at: Iso
+    lane: str | None
+    text: str
+    finding: str
+
+
+class TimelineJson(TypedDict):
+    """All that was said of a task or a request, in order, and where it parts."""
+
+    query: dict[str, str]
+    found: bool
+    lanes: list[LaneJson]
+    entries: list[EntryJson]
+    parts: list[PartJson]
+    findings: list[FindingJson]
+
+
+_SHOWN: Final = tuple(Signal.__annotations__)
+
+
+def build(store: Store, column: str, value: str, findings: Sequence[Finding]) -> TimelineJson:
     """Return the timeline of the task or request *value* (*column* `task` or `request_id`)."""
     rows = {row["seq"]: row for row in store.timeline(column, value)}
     other = "request_id" if column == "task" else "task"
@@ -34,7 +99,7 @@ def build(store: Store, column: str, value: str, findings: Sequence[Finding]) ->
     for one in related if column == "task" else ():
         rows |= {row["seq"]: row for row in store.timeline(other, one)}
     ordered = sorted(once(rows.values()).values(), key=lambda row: (row["ts_us"], row["seq"]))
-    lanes: dict[str, dict[str, Any]] = {}
+    lanes: dict[str, LaneJson] = {}
     entries = [_entry(row, lanes) for row in ordered]
     return {
         "query": {column: value},
@@ -46,23 +111,23 @@ def build(store: Store, column: str, value: str, findings: Sequence[Finding]) ->
     }
 
 
-def _entry(row: Mapping[str, Any], lanes: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    lane = (
-        "/".join(part for part in (row["service"] or row["side"], row["instance"]) if part) or "?"
-    )
+def _entry(row: Mapping[str, Any], lanes: dict[str, LaneJson]) -> EntryJson:
+    who = row["service"] or row["side"] or row["way"]  # a ping names neither
+    lane = "/".join(part for part in (who, row["instance"]) if part) or "?"
     lanes.setdefault(
         lane,
         {"id": lane, "side": row["side"], "service": row["service"], "instance": row["instance"]},
     )
-    entry = {name: row[name] for name in _SHOWN}
-    entry["at"], entry["at_us"], entry["lane"] = iso(row["ts_us"]), row["ts_us"], lane
-    entry["raw"] = unpack(row["attr_keys"], row["attr_values"])
-    return entry
+    return {
+        **cast("Signal", {name: row[name] for name in _SHOWN}),
+        "at": iso(row["ts_us"]),
+        "at_us": row["ts_us"],
+        "lane": lane,
+        "raw": unpack(row["attr_keys"], row["attr_values"]),
+    }
 
 
-def _parts(
-    entries: Sequence[Mapping[str, Any]], findings: Iterable[Finding]
-) -> Iterable[dict[str, Any]]:
+def _parts(entries: Sequence[EntryJson], findings: Iterable[Finding]) -> Iterable[PartJson]:
     """Yield where the stories part: commits after a give-up, and each finding where it began."""
     told: set[str] = set()
     gave_up = {
@@ -85,10 +150,9 @@ def _parts(
         yield _part(finding.since_us, next(before, None), finding.summary, finding.detector)
 
 
-def _part(at_us: int, lane: str | None, text: str, finding: str) -> dict[str, Any]:
+def _part(at_us: int, lane: str | None, text: str, finding: str) -> PartJson:
     return {"at_us": at_us, "at": iso(at_us), "lane": lane, "text": text, "finding": finding}
 
 
-def _end(entry: Mapping[str, Any]) -> int:
-    at: int = entry["end_us"] or entry["at_us"]
-    return at
+def _end(entry: EntryJson) -> int:
+    return entry["end_us"] or entry["at_us"]

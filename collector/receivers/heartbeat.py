@@ -6,11 +6,19 @@ With a `task_id` it is that task's, without one the instance's own.
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import orjson
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+)
+from typing_extensions import TypedDict
 
 from collector.ingest import BusyError
 from collector.store.journal import Entry, JournalFullError
@@ -25,10 +33,26 @@ if TYPE_CHECKING:
 _Short = Annotated[str, Field(min_length=1, max_length=512)]
 
 
+_TIMES: Final = (
+    {"type": "string", "format": "date-time"},
+    {"type": "string", "pattern": r"^[0-9]{1,19}(\.[0-9]{1,9})?$"},
+    {"type": "number", "exclusiveMinimum": -1e20, "exclusiveMaximum": 1e20},
+    {"type": "null"},
+)
+
+
 class Heartbeat(BaseModel):
     """What a heartbeat may say. `ts` is ISO 8601 or epoch; without it, now."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "anyOf": [
+                {"required": [name], "properties": {name: {"type": "string"}}}
+                for name in ("task_id", "instance")
+            ]
+        },
+    )
 
     task_id: _Short | None = None
     attempt: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
@@ -41,7 +65,7 @@ class Heartbeat(BaseModel):
     request_id: _Short | None = None
     interval_s: Annotated[float, Field(gt=0, le=604_800)] | None = None
     message: Annotated[str, Field(max_length=10_000)] | None = None
-    ts: str | float | None = None
+    ts: Annotated[str | float | None, WithJsonSchema({"anyOf": list(_TIMES)})] = None
 
     @field_validator("ts")
     @classmethod
@@ -50,6 +74,12 @@ class Heartbeat(BaseModel):
             msg = "not a time: send ISO 8601 or seconds since 1970"
             raise ValueError(msg)
         return value
+
+
+class BeatJson(TypedDict):
+    """The number of the record that the heartbeat became: it is on disk."""
+
+    accepted: int
 
 
 def handler(
@@ -82,7 +112,7 @@ def _told(one: object) -> str:
     known = ", ".join(Heartbeat.model_fields)
     if one["type"] == "extra_forbidden":
         return f"{where} is not a field (fields are {known})"
-    return f"{where}: {one['msg']}"
+    return f"{where}: {one['msg'].removeprefix('Value error, ')}"
 
 
 def _refusal(status: int, error: str) -> web.Response:

@@ -11,6 +11,7 @@ from collector.ingest import Ingest
 from collector.pipeline import ROW_BITS
 from collector.store import allocator, fold, memory
 from collector.store.apply import Apply
+from collector.store.ask import Answer, Ask
 from collector.store.backlog import Backlog
 from collector.store.checkpoint import Checkpoints
 from collector.store.disk import Disk, size_of
@@ -91,6 +92,7 @@ class Store:
             engine_bytes=self._engine_bytes,
             trim=self._trim,
         )
+        self._ask = Ask(self._db.cursor, self._disk, self._recent, lambda: self.history.segments)
         self._refused = 0
         self._latest_us = clock()
         self._checkpointed_rows = 0
@@ -270,6 +272,10 @@ class Store:
     def timeline(self, column: str, value: str, limit: int = 5000) -> list[dict[str, Any]]:
         """Return the signals whose *column* is *value*, by time; see `History.timeline`."""
         return self.history.timeline(column, value, limit)
+
+    def ask(self, query: str, *, rows_max: int, timeout_s: float) -> Answer:
+        """Return the answer to the SELECT *query*; see `Ask`. Raises QuestionError."""
+        return self._ask.ask(query, rows_max=rows_max, timeout_s=timeout_s)
 
     # -- what it says of itself -------------------------------------------------------------
 

@@ -11,6 +11,8 @@ _TYPES: Final = {
     "html": "text/html; charset=utf-8",
     "js": "text/javascript; charset=utf-8",
 }
+MEDIA: Final = tuple(kind.partition(";")[0] for kind in _TYPES.values())
+"""What an asset may be."""
 
 
 def index_html() -> bytes:

@@ -25,6 +25,8 @@ COMMANDS = (
     "findings ack",
     "findings dismiss",
     "findings undo",
+    "sql",
+    "replay",
     "explain",
     "config",
     "config check",
@@ -104,7 +106,7 @@ def test_a_sound_configuration_is_said_to_be_sound(tmp_path: Path) -> None:
         0,
         (
             "The configuration is sound: namespace mine, data in /nowhere/data, 0 rules, 1 patterns"
-            " followed.\n"
+            " followed, 0 schedules.\n"
         ),
         "",
     )

@@ -222,7 +222,7 @@ def test_nothing_is_changed_by_asking(lived: Running) -> None:
 @pytest.mark.parametrize(
     ("query", "told"),
     [
-        ({"state": "ajar"}, "state is 'ajar': one of open, closed, all"),
+        ({"state": "ajar"}, "state is 'ajar': one of open, dismissed, closed, all"),
         ({"state": ""}, "state is ''"),
         ({"limit": "0"}, "limit is '0': a number from 1 to 10000"),
         ({"limit": "10001"}, "limit is '10001'"),
@@ -277,8 +277,8 @@ def test_a_finding_has_the_same_keys_always(lived: Running) -> None:
     """Programs can rely on the form: keys in one order, times in ISO 8601, evidence flat."""
     expected = [
         "id", "key", "detector", "namespace", "subject", "task", "attempt", "request_id", "name",
-        "service", "queue", "severity", "verdict", "reason", "summary", "fix", "since",
-        "suspected_at", "confirmed_at", "ended_at", "evidence",
+        "service", "queue", "severity", "verdict", "reason", "team", "muted", "muted_why",
+        "summary", "fix", "since", "suspected_at", "confirmed_at", "ended_at", "evidence",
     ]  # fmt: skip
     answer = lived.get("/api/v1/findings", {"state": "all"}).json()
     assert list(answer) == ["now", "findings", "totals"]

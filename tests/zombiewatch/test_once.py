@@ -14,14 +14,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def _shown(tmp_path: Path, *bodies: tuple[str, bytes]) -> list[dict[str, Any]]:
+def _shown(tmp_path: Path, *bodies: tuple[str, bytes]) -> list[timeline.EntryJson]:
     store = stores.store(tmp_path)
     try:
         for kind, body in bodies:
             number = store.append(Entry(kind, NOW, body)).result(10)
             assert store.wait_applied(number, 20)
-        entries: list[dict[str, Any]] = timeline.build(store, "task", "t1", [])["entries"]
-        return entries
+        return timeline.build(store, "task", "t1", [])["entries"]
     finally:
         store.close()
 
