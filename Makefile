@@ -6,7 +6,7 @@ MADE := $(VENV)/.made
 GENERATED := docs alerts dashboards
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run lab test fast lint types imports current bench crash fmt generate clean
+.PHONY: help demo run lab test fast lint types imports current bench quality crash fmt generate clean
 
 help: ## list what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ current: generate
 
 bench: $(MADE) ## measure the numbers that we publish
 	$(BIN)/python -m bench
+
+quality: $(MADE) ## simulate schedulers with known failures: how often are the detectors right? (SEED=1 TASKS=100000)
+	$(BIN)/python -m bench.quality --seed $(or $(SEED),1) --tasks $(or $(TASKS),100000)
 
 crash: $(MADE) ## kill, damage, fill and step: is anything acknowledged lost? (ROUNDS=1000 SEED=1)
 	$(BIN)/python -m tests.crash --rounds $(or $(ROUNDS),1000) --seed $(or $(SEED),1)

@@ -33,7 +33,7 @@ def text(said: dict[str, Any]) -> str:
     """Return all results as tables for a terminal."""
     about = _about(said)
     head = f"{about['began']}, {about['mode']}: {about['took']} s, others took {about['others']}"
-    return "\n".join([f"{head} of the machine\n", *_blocks(said, _plain)])
+    return "\n".join([f"{head} of the machine\n", *_blocks(said, plain)])
 
 
 def page(said: dict[str, Any]) -> str:
@@ -41,7 +41,7 @@ def page(said: dict[str, Any]) -> str:
     parts = [
         "# Performance\n\n*Made by `make bench` (bench/report.py); do not edit.*",
         _INTRODUCTION.format(**_about(said)),
-        *_blocks(said, _markdown),
+        *_blocks(said, markdown),
         _NOTES.format(**_about(said)),
     ]
     return "\n\n".join(part.strip() for part in parts) + "\n"
@@ -101,7 +101,7 @@ def _blocks(said: dict[str, Any], table: Any) -> Iterator[str]:  # noqa: ANN401 
     yield _aims(said, table)
     for measure in load():
         if measure.name in said["measured"]:
-            told = f"{measure.told}\n\n" if table is _markdown else ""
+            told = f"{measure.told}\n\n" if table is markdown else ""
             yield f"## {measure.title}\n\n{told}{_cases(said['measured'][measure.name], table)}\n"
     rows = [
         (one.path, one.limit, number(one.path_per_s), number(one.limit_per_s), f"{one.ratio:.3f}")
@@ -169,12 +169,14 @@ def number(value: float) -> str:
     return f"{value:.3g}"
 
 
-def _markdown(heads: Row, rows: Sequence[Row]) -> str:
+def markdown(heads: Row, rows: Sequence[Row]) -> str:
+    """Return a table as Markdown has it."""
     lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _plain(heads: Row, rows: Sequence[Row]) -> str:
+def plain(heads: Row, rows: Sequence[Row]) -> str:
+    """Return a table for a terminal."""
     widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
     return "\n".join(
         "  ".join(

@@ -80,6 +80,7 @@ class Sidecar:
         }
         words = [word for name, value in said.items() for word in ("--set", f"{name}={value}")]
         kept = {name: of for name, of in os.environ.items() if not name.startswith("ZOMBIEWATCH_")}
+        kept["PYTHONPATH"] = str(ROOT / "bench" / "without")
         begun = time.monotonic()
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own command line

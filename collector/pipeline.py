@@ -10,7 +10,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collector import otlp, standard
+from collector import otlp, pings, standard
 from collector.batch import Batch, constant, plausible_times
 from collector.in_progress import mark_pending, open_partials, settle
 from collector.jsonl import LineParser
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from collector.batch import Array
     from collector.rules import Rule
 
+_WAYS: Final = {"lines": "file", "heartbeat": "heartbeat", "ping": "ping", "due": "schedule"}
+"""Kind of journal record → way in; all others are OTLP's."""
+
 ROW_BITS: Final = 24
 """A signal's `seq` is its journal record's ID shifted by this, plus its row in the record."""
 
@@ -34,7 +37,7 @@ class Record:
     """One body as the journal holds it."""
 
     id: int
-    kind: str  # of `otlp.ROOTS`, or lines, or heartbeat
+    kind: str  # of `otlp.ROOTS` or `pings.KINDS`, or lines, or heartbeat
     arrived_us: int
     meta: Mapping[str, Any]
     body: bytes
@@ -94,7 +97,8 @@ class Pipeline:
         if kind == "lines":
             bodies = [record.body for record in group]
             return self._lines.parse(bodies, arrived, self._scrub, self._limits)
-        batch = _beats(group, arrived)
+        ours = kind in pings.KINDS
+        batch = pings.batch(kind, group, arrived) if ours else _beats(group, arrived)
         batch.columns["body"], scrubbed = self._scrub.text(batch.get("body"))
         batch.count("secrets_scrubbed", scrubbed)
         return batch
@@ -110,7 +114,7 @@ class Pipeline:
         promised = [record.meta.get("expect_s") for record in group]
         if any(promised):
             columns["expect_s"] = pa.array(promised, pa.float64()).take(request)
-        way = {"lines": "file", "heartbeat": "heartbeat"}.get(group[0].kind, "otlp")
+        way = _WAYS.get(group[0].kind, "otlp")
         columns["way"] = constant(way, rows, "way")
         columns["seq"] = _sequence(group, request)
         plausible_times(batch)
@@ -119,7 +123,8 @@ class Pipeline:
         standard.outcomes(batch)
         known = constant(self._namespace, rows, "namespace")
         columns["namespace"] = pc.coalesce(batch.get("namespace"), known)
-        columns["side"] = self._side(batch)
+        if group[0].kind not in pings.KINDS:  # no side speaks there, whatever its service
+            columns["side"] = self._side(batch)
         settle(batch)
         columns["request_id"] = _request_id(batch)
 

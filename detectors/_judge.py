@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from detectors._witness import Witnesses
+from detectors._witness import Dark, Witnesses
 from model.findings import Finding
 from model.units import us
 
@@ -37,6 +37,10 @@ class Keeper(Protocol):
 
     def open_findings(self) -> list[Finding]:
         """Return the findings that have not ended."""
+        ...
+
+    def ended(self, detector: str, since_us: int) -> list[Finding]:
+        """Return the findings of *detector* that were true, and ended at *since_us* or later."""
         ...
 
     def save(self, changed: Iterable[Finding]) -> None:
@@ -80,6 +84,7 @@ class Judge:
         self._looking = ThreadPoolExecutor(_AT_ONCE, "detector")
         self.open: dict[str, Finding] = {one.key: one for one in keeper.open_findings()}
         self._ended: dict[str, Finding] = {}
+        self._dark: list[Dark] | None = None
         self._unsaved: list[Finding] = []
         self.shown: tuple[Finding, ...] = tuple(self.open.values())
         self.failing: dict[str, str] = {}
@@ -96,7 +101,7 @@ class Judge:
         *heard_us* is up to when all followed files have been read (None: not yet).
         """
         report = Report(now_us)
-        witnesses = Witnesses.of(reader, now_us, heard_us)
+        witnesses = Witnesses.of(reader, now_us, heard_us, self._darkness(now_us))
         report.changed += self._retire(now_us)
         due = [one for one in self.detectors if self._due(one, now_us)]
         looks = [self._looking.submit(self._look, reader, now_us, one) for one in due]
@@ -120,6 +125,7 @@ class Judge:
         for one in report.changed:
             if one.ended_us is not None:
                 self.open.pop(one.key, None)
+                self._remember(one)
                 if one.verdict == "resolved":
                     self._ended[one.key] = one
         self._forget(now_us)
@@ -127,6 +133,23 @@ class Judge:
         whole = (replace(one) for one in self.open.values() if one.id)
         self.shown = tuple(sorted(whole, key=lambda one: one.id))
         return report
+
+    def _darkness(self, now_us: int) -> list[Dark]:
+        """Return when which source was not heard: now, and as long ago as anything is told."""
+        blinding = [one.name for one in self.detectors if one.blinds]
+        if self._dark is None:
+            since_us = now_us - self._abandon_us
+            self._dark = [
+                _dark(one, one.ended_us or now_us)
+                for name in blinding
+                for one in self._keeper.ended(name, since_us)
+            ]
+        lasting = [
+            _dark(one, now_us)
+            for one in self.open.values()
+            if one.detector in blinding and one.verdict == "confirmed"
+        ]
+        return self._dark + lasting
 
     def _due(self, detector: Detector, now_us: int) -> bool:
         """Say whether it is time for *detector* again; a clock that was put back makes it so."""
@@ -148,9 +171,17 @@ class Judge:
         else:
             self._unsaved.clear()
 
+    def _remember(self, ended: Finding) -> None:
+        """Keep in mind the time of a darkness that is over."""
+        blinds = any(one.blinds for one in self.detectors if one.name == ended.detector)
+        if blinds and ended.verdict == "resolved" and self._dark is not None:
+            self._dark.append(_dark(ended, ended.ended_us or 0))
+
     def _forget(self, now_us: int) -> None:
         """Let go of what ended so long ago that its return would be news."""
         since = now_us - us(self._occurrence_s)
+        kept_us = now_us - self._abandon_us
+        self._dark = [one for one in self._dark or () if one.to_us >= kept_us]
         self._ended = {key: one for key, one in self._ended.items() if (one.ended_us or 0) >= since}
 
     def _retire(self, now_us: int) -> list[Finding]:
@@ -278,3 +309,8 @@ class Judge:
     def _count(self, detector: Detector, verdict: str) -> None:
         key = (detector.name, verdict)
         self.totals[key] = self.totals.get(key, 0) + 1
+
+
+def _dark(finding: Finding, to_us: int) -> Dark:
+    side = finding.evidence.get("side")
+    return Dark(finding.namespace, side, finding.service, finding.since_us, to_us)

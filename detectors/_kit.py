@@ -23,9 +23,10 @@ UNKNOWN: Final = "\N{EN DASH}"
 COLUMNS: Final = ("namespace", "subject", "name", "service", "queue", "since_us")
 """What every detector's SELECT returns; a detector with a `witness` also `deadline_us`.
 
-`severity`, where returned, replaces the detector's for that row; `unproven`, where it is not null,
-says why that row can be no more than *unknown*. Every further column is evidence: plain numbers
-and strings.
+`heard_us`, where returned, is when that which began it was heard, by our clock: `since_us` is by
+the sender's, which may be ahead. `severity`, where returned, replaces the detector's for that row;
+`unproven`, where it is not null, says why that row can be no more than *unknown*. Every further
+column is evidence: plain numbers and strings.
 """
 
 
@@ -54,7 +55,9 @@ class Detector:
     whose findings can be the cause of this one's (see `detectors._incidents`). `every_s` is how
     often it is looked for at most (0: at each evaluation). `only_if` is, by relation, a condition
     over its row `a`: whenever anything is found, some row of some of these meets it. It may be met
-    in vain; thresholds stand in it only where the relation has service, queue and name.
+    in vain; thresholds stand in it only where the relation has service, queue and name. `blinds`
+    says that while its finding lasts a service of the side in its evidence is not heard: silence
+    at that time proves nothing.
     """
 
     severity: Literal["info", "warning", "critical"]
@@ -71,6 +74,7 @@ class Detector:
     follows: tuple[str, ...] = ()
     every_s: float = 0.0
     only_if: Mapping[str, str] = field(default_factory=dict)
+    blinds: bool = False
     name: str = ""
     doc: str = ""
 

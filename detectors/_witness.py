@@ -8,7 +8,7 @@ it, and no gap of ours lies in between. Otherwise the verdict is unknown, or has
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -29,11 +29,22 @@ class Evidence:
     reason: str | None = None
 
 
+class Dark(NamedTuple):
+    """A time in which a service of a side was not heard, though it had promised to be."""
+
+    namespace: str
+    side: str | None
+    service: str | None
+    from_us: int
+    to_us: int
+
+
 @dataclass(frozen=True, slots=True)
 class _Side:
     first_us: int
     seen_us: int
     keeps: bool  # by a followed file that holds what we missed
+    services: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,25 +56,36 @@ class Witnesses:
     covered: frozenset[tuple[str, str, str, str]]
     now_us: int
     heard_us: int | None
+    dark: Sequence[Dark] = ()
 
     @classmethod
-    def of(cls, reader: duckdb.DuckDBPyConnection, now_us: int, heard_us: int | None) -> Witnesses:
-        """Read the witnesses from the relations; *heard_us* as `Judge.evaluate` has it."""
+    def of(
+        cls,
+        reader: duckdb.DuckDBPyConnection,
+        now_us: int,
+        heard_us: int | None,
+        dark: Sequence[Dark] = (),
+    ) -> Witnesses:
+        """Read the witnesses from the relations; *heard_us* as `Judge.evaluate` has it.
+
+        *dark* are times at which a source was not heard, as far as they are known.
+        """
         sides = reader.execute(
             "SELECT namespace, side, min(first_us), max(last_seen_us), bool_or(way = 'file' AND"
-            " coalesce(sign_seen_us, record_seen_us, log_seen_us) IS NOT NULL)"
-            " FROM sources GROUP BY ALL"
+            " coalesce(sign_seen_us, record_seen_us, log_seen_us) IS NOT NULL),"
+            " count(DISTINCT service) FROM sources GROUP BY ALL"
         ).fetchall()
         gaps = reader.execute("SELECT from_us, to_us FROM gaps WHERE way = 'push'").fetchall()
         covered = reader.execute(
             "SELECT DISTINCT namespace, measure, service, key FROM rates"
         ).fetchall()
         return cls(
-            {(space, side): _Side(first, seen, keeps) for space, side, first, seen, keeps in sides},
+            {(space, side): _Side(*known) for space, side, *known in sides},
             gaps,
             frozenset(covered),
             now_us,
             heard_us,
+            dark,
         )
 
     def weigh(
@@ -85,7 +107,7 @@ class Witnesses:
             yield row, self._absence(detector.witness, row)
 
     def _absence(self, side: str, row: Mapping[str, Any]) -> Evidence:
-        since, deadline = row["since_us"], row["deadline_us"]
+        since, deadline = _since(row), row["deadline_us"]
         witness = self.sides.get((row["namespace"], side))
         if witness is None:
             return Evidence("unknown", f"nothing was ever heard from the {side}'s side")
@@ -93,6 +115,8 @@ class Witnesses:
             return Evidence("unknown", f"it began before the {side}'s side was first heard")
         if not witness.keeps and any(low < deadline and high > since for low, high in self.gaps):
             return Evidence("unknown", "we were not listening for a part of the time")
+        if not witness.keeps and self._was_dark(side, witness.services == 1, row):
+            return Evidence("unknown", f"the {side}'s side was not heard for a part of the time")
         if self.heard_us is None or self.heard_us < deadline:
             return Evidence("wait", "followed files have not been read that far")
         if witness.seen_us < deadline and self.now_us - witness.seen_us < _DARK_US:
@@ -100,6 +124,26 @@ class Witnesses:
         if witness.seen_us < deadline:
             return Evidence("unknown", f"the {side}'s side has not been heard since")
         return Evidence("ok")
+
+    def _was_dark(self, side: str, alone: bool, row: Mapping[str, Any]) -> bool:  # noqa: FBT001 - ours
+        """Say whether who would have spoken was not heard: what was said then may be lost.
+
+        Of several services of a side, another one's darkness says nothing of this row.
+        """
+        return any(
+            one.namespace == row["namespace"]
+            and one.side == side
+            and (alone or one.service == row["service"])
+            and one.from_us < row["deadline_us"]
+            and one.to_us > _since(row)
+            for one in self.dark
+        )
+
+
+def _since(row: Mapping[str, Any]) -> int:
+    """Return since when it is silent: a clock that is ahead must not hide that we were away."""
+    heard = row.get("heard_us")
+    return int(row["since_us"] if heard is None else min(row["since_us"], heard))
 
 
 _UNCOVERED: Final = (

@@ -247,8 +247,8 @@ FROM attempts WHERE coalesce(running_us, sign_us) IS NOT NULL GROUP BY 1, 2""",
     " then restart it.",
     only_if={
         "open_attempts": (
-            "a.enqueued_us IS NOT NULL AND a.running_us IS NULL AND a.sign_us IS NULL AND "
-            "a.recorded_us IS NULL"
+            "a.running_us IS NULL AND a.sign_us IS NULL AND a.recorded_us IS NULL AND "
+            "{now} - a.enqueued_seen_us > {stall_min_s} * 1e6"
         ),
         "open_dues": "a.expected_us IS NOT NULL AND a.due_us < {now}",
     },
@@ -285,7 +285,7 @@ FROM attempts WHERE coalesce(running_us, sign_us) IS NOT NULL GROUP BY 1, 2""",
         ),
         Case("nothing waits", [*_ran(200), _alive()], []),
         Case("its ETA has not come", [*_ran(200), _waits(100, eta=50), _alive()], []),
-        Case("its ETA came 60 s ago", [*_ran(200), _waits(100, eta=-60), _alive()], []),
+        Case("its ETA came 59 s ago", [*_ran(200), _waits(100, eta=-59), _alive()], []),
         Case("its ETA came 61 s ago", [*_ran(200), _waits(100, eta=-61), _alive()], ["oxr"]),
         Case(
             "it waits for another task",
@@ -295,6 +295,11 @@ FROM attempts WHERE coalesce(running_us, sign_us) IS NOT NULL GROUP BY 1, 2""",
         Case(
             "later ones were taken in its place: it is stuck, not the dispatcher",
             [*_ran(), _waits(900), _alive()],
+            [],
+        ),
+        Case(
+            "queued at the same moment as one that was taken: it is not known which came first",
+            [*_ran(100), _waits(101), _alive()],
             [],
         ),
         Case(
@@ -415,7 +420,7 @@ FROM attempts WHERE coalesce(running_us, sign_us) IS NOT NULL GROUP BY 1, 2""",
             ["oxr"],
             "confirmed",
         ),
-        Case("a schedule was due 60 s ago", [*_ran(200), *_due(60), _alive()], []),
+        Case("a schedule was due 59 s ago", [*_ran(200), *_due(59), _alive()], []),
         Case("the schedule is paused", [*_ran(200), *_due(paused=True), _alive()], []),
         Case(
             "another schedule was fired since",

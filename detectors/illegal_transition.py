@@ -68,6 +68,11 @@ clocks_of AS (
   SELECT namespace, service, min(lag_us) AS least_us, max(lag_us) AS most_us
   FROM instances GROUP BY namespace, service
 ),
+told_by AS (
+  SELECT namespace, service, instance, least_us, most_us, 0 AS recorded FROM clock
+  UNION ALL
+  SELECT namespace, service, '', least_us, most_us, 1 FROM clocks_of
+),
 closed_again AS (
   SELECT o.namespace, o.task, o.attempt, o.name, o.service, o.queue, o.agent, o.agent_service,
     o.request_id, o.recorded_state, o.recorded_us, o.recorded_last_us, o.started_last_us,
@@ -84,7 +89,11 @@ backwards AS (
 ),
 early AS (
   SELECT DISTINCT d.namespace AS namespace, d.task AS task, d.attempt AS attempt
-  FROM (SELECT o.namespace, o.task, o.attempt, o.depends_on, o.started_us, o.last_seen_us
+  FROM (SELECT o.namespace, o.task, o.attempt, o.depends_on, o.last_seen_us,
+      CASE WHEN coalesce(o.enqueued_last_us, 0) <= coalesce(o.enqueued_us, 0)
+        OR o.enqueued_last_us <= o.started_us
+        THEN o.started_us WHEN o.started_last_us > o.enqueued_last_us THEN o.started_last_us END
+        AS started_us
     FROM attempts o WHERE o.depends_on IS NOT NULL AND o.started_us IS NOT NULL) d
   JOIN attempts n ON n.namespace = d.namespace AND n.task = d.depends_on
   WHERE coalesce(n.finished_us, n.recorded_us, n.sign_last_us) > d.started_us
@@ -92,7 +101,11 @@ early AS (
 ),
 dependents AS (
   SELECT o.namespace, o.task, o.attempt, o.name, o.service, o.queue, o.agent, o.agent_service,
-    o.request_id, o.depends_on, o.started_us, o.last_seen_us
+    o.request_id, o.depends_on, o.last_seen_us,
+    CASE WHEN coalesce(o.enqueued_last_us, 0) <= coalesce(o.enqueued_us, 0)
+        OR o.enqueued_last_us <= o.started_us
+      THEN o.started_us WHEN o.started_last_us > o.enqueued_last_us THEN o.started_last_us END
+      AS started_us
   FROM attempts o
   WHERE NOT o.joined_late AND EXISTS (SELECT 1 FROM early e WHERE e.namespace = o.namespace
     AND e.task = o.task AND e.attempt = o.attempt)
@@ -101,6 +114,7 @@ needed AS (
   SELECT o.namespace, o.task, o.attempt, o.agent, o.agent_service, o.service, o.first_us,
     o.joined_late, o.last_seen_us, coalesce(o.finished_us, o.recorded_us) AS ended_us,
     coalesce(o.finished_us, o.recorded_us, o.sign_last_us) AS until_us,
+    CASE WHEN o.finished_us IS NULL AND o.recorded_us IS NOT NULL THEN 1 ELSE 0 END AS recorded,
     CASE WHEN coalesce(o.outcome, o.recorded_state) = 'success' THEN 1 ELSE 0 END AS succeeded
   FROM attempts o WHERE EXISTS (SELECT 1 FROM dependents d WHERE d.namespace = o.namespace
     AND d.depends_on = o.task)
@@ -163,9 +177,10 @@ before_needed AS (
   JOIN needed n ON n.namespace = d.namespace AND n.task = d.depends_on
   JOIN clock l ON l.namespace = d.namespace AND l.service = coalesce(d.agent_service, '')
     AND l.instance = coalesce(d.agent, '')
-  JOIN clock m ON m.namespace = n.namespace
-    AND m.service = coalesce(n.agent_service, n.service, '')
-    AND m.instance = coalesce(n.agent, '')
+  JOIN told_by m ON m.namespace = n.namespace AND m.recorded = n.recorded
+    AND m.service = CASE WHEN n.recorded = 1 THEN coalesce(n.service, '')
+      ELSE coalesce(n.agent_service, n.service, '') END
+    AND m.instance = CASE WHEN n.recorded = 1 THEN '' ELSE coalesce(n.agent, '') END
 )
 SELECT a.namespace, a.task || '/' || CAST(a.attempt AS VARCHAR) AS subject, a.name, a.service,
   a.queue, a.since_us, a.task, a.attempt, a.request_id, a.agent, a.depends_on, a.what,
@@ -330,6 +345,47 @@ ORDER BY since_us, subject""",
                 {**_D, "t": -80, "phase": "enqueued"},
                 {**_D, "t": -79, "phase": "dispatched"},
                 {**_A, "t": -70, "phase": "started"},
+            ],
+            [],
+        ),
+        Case(
+            "its end is known by the record alone, and the dispatcher's clock is ahead",
+            [
+                *_NEEDED,
+                {
+                    **_D,
+                    **_STOCK,
+                    "t": 150,
+                    "arrived": -55,
+                    "phase": "recorded",
+                    "state": "success",
+                },
+                *_DEPENDENT,
+            ],
+            [],
+        ),
+        Case(
+            "its ID had been used before, for a task that depended on nothing",
+            [
+                {**_D, "t": -900, "phase": "enqueued"},
+                {**_A, "t": -890, "phase": "started"},
+                {**_A, "t": -880, "phase": "finished", "outcome": "success"},
+                {**_D, "t": -879, "phase": "recorded", "state": "success"},
+                *_NEEDED,
+                {**_NEEDED_DONE, "t": -102},
+                *_DEPENDENT,
+            ],
+            [],
+        ),
+        Case(
+            "its ID had been used before, and it waits for what it now depends on",
+            [
+                {**_D, "t": -900, "phase": "enqueued"},
+                {**_A, "t": -890, "phase": "started"},
+                {**_A, "t": -880, "phase": "finished", "outcome": "success"},
+                {**_D, "t": -879, "phase": "recorded", "state": "success"},
+                *_NEEDED,
+                {**_OUT[0], "depends_on": "t0"},
             ],
             [],
         ),

@@ -52,6 +52,7 @@ DETECTOR = Detector(
 SELECT a.namespace, a.task || '/' || CAST(a.attempt AS VARCHAR) AS subject, a.name, a.service,
   a.queue, a.finished_us AS since_us,
   CAST(a.finished_seen_us + {report_grace_s} * 1e6 AS BIGINT) AS deadline_us,
+  a.finished_seen_us AS heard_us,
   a.task, a.attempt, a.agent, a.outcome, a.exit_code,
   ({now} - a.finished_seen_us) / 1e6 AS waited_s,
   CASE WHEN a.report_answer = 'call.committed' THEN 'accepted but not recorded'

@@ -190,7 +190,7 @@ FROM schedules WHERE fired_last_us IS NOT NULL""",
         ),
         Case(
             "its own start grace of an hour has not",
-            [*_ran(7000), _due(3600, start_grace_s=3600.0)],
+            [*_ran(7000), _due(3599, start_grace_s=3600.0)],
             [],
         ),
         Case(
@@ -232,7 +232,7 @@ FROM schedules WHERE fired_last_us IS NOT NULL""",
         ),
         Case(
             "it pings only when it is done, and may still run",
-            [_ran(7000)[1], _due(960, start_grace_s=60.0, run_grace_s=900.0)],
+            [_ran(7000)[1], _due(959, start_grace_s=60.0, run_grace_s=900.0)],
             [],
         ),
         Case(
@@ -331,7 +331,7 @@ FROM schedules WHERE fired_last_us IS NOT NULL""",
             [
                 _fired(7000, arrived=-6800),
                 _heard(200, arrived=0),
-                _due(500),
+                _due(499),
             ],
             [],
         ),

@@ -94,7 +94,7 @@ newest AS (
 SELECT a.namespace, a.task || '/' || CAST(a.attempt AS VARCHAR) AS subject, a.name, a.service,
   a.queue, a.began_us AS since_us,
   CASE WHEN a.sign_last_seen_us > a.began_seen_us + a.limit_us THEN a.began_us
-    ELSE a.began_seen_us + a.limit_us END AS deadline_us,
+    ELSE a.began_seen_us + a.limit_us END AS deadline_us, a.began_seen_us AS heard_us,
   CASE WHEN a.timeout_s IS NULL THEN 'info' ELSE 'warning' END AS severity,
   a.task, a.attempt, a.request_id, a.agent, ({now} - a.began_seen_us) / 1e6 AS running_s,
   a.limit_us / 1e6 AS limit_s, a.timeout_s AS declared_s, a.p99_us / 1e6 AS usual_p99_s,

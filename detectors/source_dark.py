@@ -31,6 +31,7 @@ DETECTOR = Detector(
         "agent_down",
     ),
     degradable=False,
+    blinds=True,
     thresholds={"silence_min_s": 60.0, "beats_missed": 3.0},
     sql="""
 SELECT a.namespace, a.service || ' by ' || a.way AS subject, a.name, a.service, a.queue,

@@ -52,7 +52,8 @@ DETECTOR = Detector(
     thresholds={"error_grace_s": 10.0, "retry_grace_s": 30.0},
     sql="""
 SELECT a.namespace, a.subject, a.name, a.service, a.queue, a.failed_at AS since_us,
-  a.last_seen_us + a.grace_us AS deadline_us, a.task, a.attempt, a.request_id, a.purpose,
+  a.last_seen_us + a.grace_us AS deadline_us, a.last_seen_us AS heard_us,
+  a.task, a.attempt, a.request_id, a.purpose,
   a.caller_instance, a.error, a.status_code, a.waited_s, a.verdict
 FROM (
   SELECT a.*, CAST(greatest({error_grace_s}, {retry_grace_s}) * 1e6 AS BIGINT) AS grace_us

@@ -47,6 +47,7 @@ DETECTOR = Detector(
     sql="""
 SELECT a.namespace, a.task || '/' || CAST(a.attempt AS VARCHAR) AS subject, a.name, a.service,
   a.queue, a.running_us AS since_us, a.running_seen_us + a.grace_us AS deadline_us,
+  a.running_seen_us AS heard_us,
   a.task, a.attempt, a.request_id, ({now} - a.running_seen_us) / 1e6 AS silent_s,
   a.grace_us / 1e6 AS grace_s, g.caller_instance AS handed_to,
   CASE WHEN g.gave_up_us IS NOT NULL THEN 'its caller gave up' WHEN g.ok_us IS NOT NULL

@@ -20,8 +20,8 @@ VERDICTS: Final = get_args(Verdict)
 SEVERITIES: Final = get_args(Severity)
 
 _FIXED: Final = (
-    "namespace", "subject", "name", "service", "queue", "since_us", "deadline_us", "severity",
-    "task", "attempt", "request_id", "unproven",
+    "namespace", "subject", "name", "service", "queue", "since_us", "deadline_us", "heard_us",
+    "severity", "task", "attempt", "request_id", "unproven",
 )  # fmt: skip
 
 

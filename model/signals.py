@@ -19,7 +19,7 @@ COLUMNS: Final = {
     "ts_us": _I,  # the sender's clock; start, for a span
     "end_us": _I,  # end of a span, else null
     "kind": _S,  # log, span, beat, ping, event, queue
-    "way": _S,  # which receiver: otlp, file, heartbeat
+    "way": _S,  # which receiver: otlp, file, heartbeat, ping; schedule is what we say ourselves
     "source": _S,  # more exactly: path of the file, say
     "namespace": _S,
     "side": _S,

@@ -1,4 +1,4 @@
-"""The one address for people and programs: page, JSON, metrics, health, heartbeats."""
+"""The one address for people and programs: page, JSON, metrics, health, heartbeats, pings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
-from collector.receivers import heartbeat
+from collector.receivers import heartbeat, ping
 from collector.receivers.token import guard
 from collector.store.ask import QuestionError
 from dashboards.web import page
@@ -66,6 +66,12 @@ class Api:
         self._service = service
         self._written: bytes | None = None
         beat = heartbeat.handler(service.store.append, service.clock)
+        pinged = ping.handler(
+            service.store.append,
+            service.clock,
+            service.expected,
+            declared_only=service.config.pings == "declared-only",
+        )
         self._handlers: dict[Operation, Callable[[web.Request], Awaitable[web.Response]]] = {
             ops.PAGE: self._page,
             ops.STATIC: self._asset,
@@ -84,6 +90,7 @@ class Api:
             ops.REQUEST: self._timeline("request_id"),
             ops.SQL: self._sql,
             ops.HEARTBEAT: beat,
+            **dict.fromkeys(ops.PINGS, pinged),
         }
 
     def app(self) -> web.Application:

@@ -84,7 +84,10 @@ def run(
         bool, typer.Option("--leash", hidden=True, help="Stop when standard input ends.")
     ] = False,
 ) -> None:
-    """Run the sidecar until it is told to stop."""
+    """Run the sidecar until it is told to stop.
+
+    Jobs ping it: curl -fsS http://127.0.0.1:9797/ping/NAME
+    """
     from zombiewatch.running import run_service
 
     more: dict[str, object] = {
@@ -284,6 +287,60 @@ WHERE table_name NOT IN ('recent', 'given') AND table_name NOT LIKE 'settled_%'
 GROUP BY ALL ORDER BY ALL"""
 
 
+@app.command(
+    epilog="zombiewatch replay zombiewatch-data --set zombie_task.start_grace_s=30s"
+    "   # what would another threshold have found?"
+)
+def replay(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(
+            help="What was recorded: a data folder, a journal, Parquet segments, or JSON lines."
+        ),
+    ],
+    config: ConfigPath = None,
+    preset: Annotated[
+        list[str] | None, typer.Option(help="A shipped preset's name, or a YAML file.")
+    ] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", "-s", help="A threshold to try: zombie_task.start_grace_s=30s"),
+    ] = None,
+    every: Annotated[
+        float | None, typer.Option(help="Seconds of the input between two looks.", min=0.2)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Judge recorded input again, as fast as it goes, and show what other thresholds change.
+
+    Time is the input's. Nothing is told to anybody, and a running sidecar is not disturbed.
+    """
+    from collector.recorded import RecordedError
+    from zombiewatch.replaying import replay_shown
+    from zombiewatch.settings import gather
+    from zombiewatch.sources import ConfigError
+
+    asked = {"presets": preset} if preset else {}
+    tried = {f"detectors.{name}": value for name, value in _overrides(sets, {}).items()}
+    try:
+        settings = gather(config, asked)
+        changed = gather(config, {**asked, **tried}) if tried else None
+        outcome = replay_shown(paths, settings, changed, every_s=every, quiet=as_json)
+    except ConfigError as error:
+        raise _fail(error, 2) from None
+    except (RecordedError, OSError) as error:
+        raise _fail(error) from None
+    if as_json:
+        _print_json(outcome.as_json())
+        return
+    from rich.console import Console
+
+    from zombiewatch.replaying import render
+
+    console = Console()
+    console.print(render(outcome, tried, console.width))
+
+
 @app.command(epilog="zombiewatch explain t-17")
 def explain(
     identifier: Annotated[
@@ -326,7 +383,8 @@ def config_check(config: ConfigPath = None, sets: Set = None) -> None:
     said = settings.config
     typer.echo(
         f"The configuration is sound: namespace {said.namespace}, data in {said.data_dir},"
-        f" {len(settings.rules)} rules, {len(said.follow)} patterns followed."
+        f" {len(settings.rules)} rules, {len(said.follow)} patterns followed,"
+        f" {len(said.schedules)} schedules."
     )
 
 

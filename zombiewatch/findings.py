@@ -43,6 +43,11 @@ class FindingsFile:
         """Return the findings that have not ended."""
         return self._read("WHERE ended_us IS NULL ORDER BY id")
 
+    def ended(self, detector: str, since_us: int) -> list[Finding]:
+        """Return the findings of *detector* that were true, and ended at *since_us* or later."""
+        where = "WHERE detector = ? AND verdict = 'resolved' AND ended_us >= ? ORDER BY id"
+        return self._read(where, (detector, since_us))
+
     def save(self, changed: Iterable[Finding]) -> None:
         """Store *changed*, giving new ones their ID. Dropped suspicions are forgotten."""
         changed = list(changed)

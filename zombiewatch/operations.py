@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from typing_extensions import TypedDict
 
 from collector.receivers.heartbeat import BeatJson, Heartbeat
+from collector.schedule import NAME_MAX
 from dashboards.web import page
 from detectors._incidents import IncidentJson
 from detectors._suspects import SuspectJson
@@ -79,6 +80,14 @@ def _digits(value: object) -> object:
     """Take what a person calls a number: no signs, blanks, dots or digits of other scripts."""
     plain = isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value)
     return int(plain[0]) if plain else None
+
+
+class Run(BaseModel):
+    """Of which run of a job a ping is."""
+
+    rid: str | None = Field(
+        None, min_length=1, max_length=NAME_MAX, description="The run's ID, where runs overlap."
+    )
 
 
 class Filters(BaseModel):
@@ -214,6 +223,21 @@ ASSET: Final = Part(
     Annotated[str, Field(min_length=1, description="The name of a file of the page.")], r"[^/]+"
 )
 
+JOB: Final = Part(
+    Annotated[str, Field(min_length=1, max_length=NAME_MAX, description="The name of the job.")],
+    r"[^{}/]+",
+)
+WHAT: Final = Part(
+    Annotated[
+        str,
+        Field(
+            pattern="^(start|fail|log|[0-9]{1,3})$",
+            description="What is said: that it began, that it failed, a word, or an exit code.",
+        ),
+    ],
+    r".*",
+)
+
 _UNSOUND: Final = {400: "What was sent is not sound; the error says why."}
 _BODY: Final = {
     **_UNSOUND,
@@ -324,3 +348,22 @@ HEARTBEAT: Final = Operation(
         503: "It cannot be kept now: come again.",
     },
 )  # fmt: skip
+_PINGED: Final = {
+    **_UNSOUND,
+    404: "Such a thing cannot be said, or no schedule has the name and only these are taken.",
+    413: "The body is larger than 16 MiB.",
+    503: "It cannot be kept now: come again.",
+}
+_WHATS: Final = "A job began, failed, ended with an exit code, or says something."
+PINGS: Final = tuple(
+    Operation(
+        f"{name}_{method.lower()}", method, path, says, media=(TEXT,), parts=parts, query=Run,
+        refuses=_PINGED,
+    )
+    for name, path, says, parts in (
+        ("ping", "/ping/{name}", "A job ended well.", {"name": JOB}),
+        ("ping_what", "/ping/{name}/{what}", _WHATS, {"name": JOB, "what": WHAT}),
+    )
+    for method in ("GET", "POST")
+)  # fmt: skip
+"""A GET and a POST do the same; the body of a POST is kept as the job's message."""

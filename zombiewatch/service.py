@@ -7,10 +7,12 @@ import sqlite3
 import threading
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from alerts.audience import DISMISSED, Audience, Owner
 from alerts.metrics import Metrics
+from collector import expected
+from collector.expected import Expected
 from collector.forward import Forward, Target
 from collector.limits import RecordLimits
 from collector.pipeline import Pipeline
@@ -18,6 +20,7 @@ from collector.receivers.connections import Connections
 from collector.receivers.files import Files, Followed
 from collector.receivers.intake import Intake
 from collector.receivers.otlp_http import OtlpHttp
+from collector.schedule import Schedule
 from collector.scrub import Scrub
 from collector.store.limits import Limits
 from collector.store.store import Store
@@ -31,8 +34,10 @@ from zombiewatch.findings import FindingsFile
 from zombiewatch.sayings import SayingError, Sayings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
+
+    import duckdb
 
     from collector.receivers.otlp_grpc import OtlpGrpc
     from collector.rules import Rule
@@ -42,6 +47,8 @@ if TYPE_CHECKING:
     from zombiewatch.telemetry import SelfTelemetry
 
 _LOG = logging.getLogger("zombiewatch")
+
+T = TypeVar("T")
 
 _FORWARD_S: Final = 3.0
 """So long what waits to be sent on has, when we end."""
@@ -90,10 +97,7 @@ class Service:
             self.sayings.first_start_us(clock()) + us(config.learning_s),
             self.sayings,
         )
-        settings: dict[str, dict[str, Any]] = {
-            name: dict(said) for name, said in config.detectors.items()
-        }
-        settings.setdefault("slow_report", {}).setdefault("bin_s", config.rate_bin_s)
+        settings = thresholds(config)
         chosen = [one for one in load() if settings.get(one.name, {}).get("enabled", True)]
         self.judge = Judge(
             chosen,
@@ -109,6 +113,13 @@ class Service:
             max_body_bytes=config.otlp.max_body_bytes,
             in_flight_max_bytes=config.otlp.in_flight_max_bytes,
         )
+        self.expected = Expected(
+            [Schedule(**one.model_dump()) for one in config.schedules],
+            self.store.append,
+            lambda: self._scheduled(expected.known),
+            clock,
+        )
+        self.expected.remember(self._scheduled(expected.open_runs))
         self.http_connections = Connections(config.http.max_connections)
         self.otlp_connections = Connections(config.otlp.max_connections)
         self.intake.forward = self.forward
@@ -159,6 +170,14 @@ class Service:
 
         return SelfTelemetry(self, self.config.telemetry)
 
+    def _scheduled(self, ask: Callable[[duckdb.DuckDBPyConnection, str], T]) -> T:
+        """Return what *ask* reads of our namespace's schedules."""
+        reader = self.store.reader()
+        try:
+            return ask(reader, self.config.namespace)
+        finally:
+            reader.close()
+
     def _open_findings(self, path: Path) -> FindingsFile:
         """Open the findings; a file that is no database any more is set aside and begun anew."""
         try:
@@ -173,6 +192,7 @@ class Service:
         """Begin to take in, to apply and to judge."""
         self.store.start()
         self.files.start()
+        self.expected.start()
         if self.forward:
             self.forward.start()
         self._judging.start()
@@ -185,6 +205,7 @@ class Service:
         if self._judging.is_alive():
             self._judging.join()
         self.judge.save()
+        self.expected.stop()
         self.files.stop()
         if self.forward:
             self.forward.stop(_FORWARD_S)
@@ -279,6 +300,15 @@ class Service:
 def secret(listener: Listener) -> str | None:
     """Return the token that *listener* asks for, if any."""
     return listener.token.get_secret_value() if listener.token else None
+
+
+def thresholds(config: Config) -> dict[str, dict[str, Any]]:
+    """Return what the configuration says of each detector."""
+    settings: dict[str, dict[str, Any]] = {
+        name: dict(said) for name, said in config.detectors.items()
+    }
+    settings.setdefault("slow_report", {}).setdefault("bin_s", config.rate_bin_s)
+    return settings
 
 
 def limits(config: Config) -> Limits:

@@ -112,9 +112,8 @@ def build(store: Store, column: str, value: str, findings: Sequence[Finding]) ->
 
 
 def _entry(row: Mapping[str, Any], lanes: dict[str, LaneJson]) -> EntryJson:
-    lane = (
-        "/".join(part for part in (row["service"] or row["side"], row["instance"]) if part) or "?"
-    )
+    who = row["service"] or row["side"] or row["way"]  # a ping names neither
+    lane = "/".join(part for part in (who, row["instance"]) if part) or "?"
     lanes.setdefault(
         lane,
         {"id": lane, "side": row["side"], "service": row["service"], "instance": row["instance"]},

@@ -123,8 +123,7 @@ class Disk:
 
     def manifests(self) -> Iterator[Manifest]:
         """Yield the manifests whose own checksum holds, newest first; others are set aside."""
-        for path in sorted(self.root.glob("snapshots/*.json"), reverse=True):
-            found = _read_manifest(path)
+        for path, found in manifests_of(self.root):
             if found is None:
                 self.set_aside(path)
             else:
@@ -195,6 +194,12 @@ class Disk:
     def _path(self, manifest: Manifest) -> Path:
         name = f"{manifest.applied:020d}-{manifest.made_us:020d}.json"
         return self.root / "snapshots" / name
+
+
+def manifests_of(root: Path) -> Iterator[tuple[Path, Manifest | None]]:
+    """Yield the manifests of the data folder *root*, newest first; None for a damaged one."""
+    for path in sorted(root.glob("snapshots/*.json"), reverse=True):
+        yield path, _read_manifest(path)
 
 
 def size_of(path: Path) -> int:

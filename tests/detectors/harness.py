@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -30,6 +31,16 @@ class Memory:
     def open_findings(self) -> list[Finding]:
         """Return what has not ended."""
         return [one for one in self.saved.values() if one.ended_us is None]
+
+    def ended(self, detector: str, since_us: int) -> list[Finding]:
+        """Return what was true and has ended."""
+        return [
+            one
+            for one in self.saved.values()
+            if one.detector == detector
+            and one.verdict == "resolved"
+            and (one.ended_us or 0) >= since_us
+        ]
 
     def save(self, changed: Iterable[Finding]) -> None:
         """Give each an ID and remember it."""
@@ -71,13 +82,35 @@ def hot(rows: Sequence[Mapping[str, Any]], *, bin_s: float = 60.0) -> duckdb.Duc
     return connection
 
 
+class _Engine:
+    """One engine for many cases, emptied before each: making one takes longer than a case does."""
+
+    def __init__(self) -> None:
+        self.connection = hot([])
+        self.fold = fold.Fold(self.connection, bin_us=60_000_000, settle_us=3_600_000_000)
+        tables = self.connection.execute(
+            "SELECT table_name FROM duckdb_tables() WHERE NOT temporary"
+        ).fetchall()
+        self._tables = [name for (name,) in tables]
+
+    def holding(self, rows: Sequence[Mapping[str, Any]]) -> duckdb.DuckDBPyConnection:
+        """Return the engine with the relations of *rows*, and nothing else."""
+        for table in self._tables:
+            self.connection.execute(f"DELETE FROM {table}")
+        self.connection.execute("CHECKPOINT")
+        if rows:
+            self.fold.apply(signals(rows))
+        return self.connection
+
+
+_engine = cache(_Engine)
+
+
 def judged(
     detector: Detector, rows: Sequence[Mapping[str, Any]], settings: Mapping[str, Any] | None = None
 ) -> list[Finding]:
     """Return what *detector* finds in *rows* at `NOW_US`."""
-    connection = hot(rows)
     judge = Judge([detector], Memory(), settings={detector.name: settings or {}})
-    report = judge.evaluate(connection, NOW_US, heard_us=NOW_US)
-    connection.close()
+    report = judge.evaluate(_engine().holding(rows), NOW_US, heard_us=NOW_US)
     assert not report.failed, report.failed
     return sorted(judge.open.values(), key=lambda one: one.subject)

@@ -165,3 +165,71 @@ def test_a_detector_that_cannot_be_imported_stops_the_start(
     with pytest.raises(BrokenDetectorError, match=r"detectors/broken_one.py cannot be used"):
         load()
     load.cache_clear()
+
+
+LOST = next(one for one in load() if one.name == "lost_report")
+DARK = next(one for one in load() if one.name == "source_dark")
+
+
+def _said(t: float, phase: str, **more: object) -> dict[str, object]:
+    """Return what the dispatcher `oxr` says; it promises a beat every 10 s."""
+    one = {"side": "dispatcher", "service": "oxr", "instance": "oxr-1", "task_name": "sync"}
+    return {**one, "t": t, "phase": phase, "beat_s": 10.0 if "task" not in more else None, **more}
+
+
+def _ended(t: float, task: str) -> list[dict[str, object]]:
+    """Return a task that was handed out, and ended at *t*: its record is not there."""
+    agent = {"side": "agent", "service": "agent", "instance": "a-1", "task_name": "sync"}
+    return [
+        _said(-900, "dispatched", task=task),
+        {**agent, "t": -899, "phase": "started", "task": task},
+        {**agent, "t": t, "phase": "finished", "task": task, "outcome": "success"},
+    ]
+
+
+_COVERED = [*_ended(-890, "t0"), _said(-889, "recorded", task="t0", state="success")]
+_OTHER = {"service": "web", "instance": "web-1"}
+
+
+@pytest.mark.parametrize(
+    ("title", "more", "verdict"),
+    [
+        ("the only dispatcher was dark: its record may be lost", [], "unknown"),
+        (
+            "another service of its side was dark",
+            [_said(at, "heartbeat", **_OTHER) for at in (-400, -200, -100, 0)],
+            "confirmed",
+        ),
+    ],
+)
+def test_what_was_said_to_a_source_that_was_dark_may_be_lost(
+    title: str, more: list[dict[str, object]], verdict: str
+) -> None:
+    """Heard again, its silence about that time still proves nothing; nor after a restart."""
+    dark = [{**one, **_OTHER} if more else one for one in (_said(-400, "heartbeat"),)]
+    back = [{**one, **_OTHER} if more else one for one in (_said(-100, "heartbeat"),)]
+    heard = [_said(at, "heartbeat") for at in ((-400, -310, -250, -190, -130) if more else ())]
+    before = [*_COVERED, *dark, *heard]
+    keeper = Memory()
+    judge = Judge([LOST, DARK], keeper)
+    judge.evaluate(hot(before), NOW_US - 300 * SECOND, heard_us=NOW_US - 300 * SECOND)
+    assert [one.detector for one in judge.open.values()] == ["source_dark"], title
+    after = hot([*before, *back, *_ended(-250, "t1"), _said(0, "heartbeat"), *more[-1:]])
+    for each in (judge, Judge([LOST, DARK], keeper)):
+        each.evaluate(after, NOW_US, heard_us=NOW_US)
+        each.evaluate(after, NOW_US + SECOND, heard_us=NOW_US + SECOND)
+        told = {one.subject: one.verdict for one in each.open.values()}
+        assert {"t1/1": verdict} == told, title
+
+
+def test_a_clock_that_is_ahead_does_not_hide_that_a_source_was_dark() -> None:
+    """By the agent's clock the task ended after the darkness; by ours, in it."""
+    before = [*_COVERED, _said(-400, "heartbeat")]
+    ended = [*_ended(-250, "t1")]
+    ended[-1] = {**ended[-1], "t": 50, "arrived": -250}
+    judge = Judge([LOST, DARK], Memory())
+    judge.evaluate(hot(before), NOW_US - 300 * SECOND, heard_us=NOW_US - 300 * SECOND)
+    after = hot([*before, _said(-100, "heartbeat"), *ended, _said(0, "heartbeat")])
+    judge.evaluate(after, NOW_US, heard_us=NOW_US)
+    judge.evaluate(after, NOW_US + SECOND, heard_us=NOW_US + SECOND)
+    assert {one.subject: one.verdict for one in judge.open.values()} == {"t1/1": "unknown"}

@@ -26,6 +26,7 @@ COMMANDS = (
     "findings dismiss",
     "findings undo",
     "sql",
+    "replay",
     "lint",
     "explain",
     "config",
@@ -106,7 +107,7 @@ def test_a_sound_configuration_is_said_to_be_sound(tmp_path: Path) -> None:
         0,
         (
             "The configuration is sound: namespace mine, data in /nowhere/data, 0 rules, 1 patterns"
-            " followed.\n"
+            " followed, 0 schedules.\n"
         ),
         "",
     )

@@ -273,6 +273,37 @@ did you mean info?"""
                 "rules[0].phase is 'begun'; 'begun' is not a phase; phases",
             ),
             ("http: {host: ''}", "http.host is ''; it must not be empty"),
+            (
+                "schedules: [{name: a}]",
+                "schedules[0] has no every_s or cron; set one of the two, like cron: '0 3 * * *'",
+            ),
+            (
+                "schedules: [{name: a, every_s: 1h, cron: '@daily'}]",
+                "schedules[0] has both every_s and cron; remove one of the two",
+            ),
+            (
+                "schedules: [{name: a, every_s: 1h, time_zone: UTC}]",
+                "schedules[0].time_zone belongs to cron, and every_s is set; remove it",
+            ),
+            ("schedules: [{name: a, cron: '0 3 * *'}]", "it must have five fields (minute hour"),
+            (
+                "schedules: [{name: a, cron: '0 3 * * 9'}]",
+                "schedules[0].cron is '0 3 * * 9'; cron does not understand it: Bad day-of-week",
+            ),
+            (
+                "schedules: [{name: a, cron: '@daily', time_zone: Berlin}]",
+                "schedules[0].time_zone is 'Berlin'; it must be the name of a time zone",
+            ),
+            (
+                "schedules: [{name: a/b, every_s: 1h}]",
+                "schedules[0].name is 'a/b'; it must be 1 to",
+            ),
+            (
+                "schedules: [{name: a, every_s: 1h}, {name: a, cron: '@daily'}]",
+                "two schedules are called a; give each its own name",
+            ),
+            ("schedules: [{name: a, evry_s: 1h}]", "did you mean schedules[0].every_s"),
+            ("pings: none", "pings is 'none'; it must be 'any' or 'declared-only'"),
         ],
     )
     def test_a_wrong_value_says_what_it_must_be(self, write: Writer, text: str, said: str) -> None:

@@ -1,0 +1,1 @@
+"""The failures that are injected, one a file. See `bench.quality.kit`."""

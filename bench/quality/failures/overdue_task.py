@@ -1,0 +1,36 @@
+"""A run goes on past its declared limit, beating all the time, and nothing ends it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.quality.kit import Failure
+
+if TYPE_CHECKING:
+    from bench.quality.cell import Cell
+    from bench.quality.process import Process
+    from bench.quality.tasks import Attempt
+
+_GRACE_S = 10.0
+"""In which a scheduler should have ended it."""
+
+
+class Endless(Failure):
+    """A dispatcher takes it back in the end, and the agent drops it without a word."""
+
+    def wants(self, cell: Cell, attempt: Attempt) -> bool:
+        """Only who has a limit can pass it."""
+        del cell
+        return attempt.kind.limit_s is not None
+
+    def begun(self, cell: Cell, attempt: Attempt, agent: Process) -> bool:
+        """Beat, and do not end."""
+        limit_s = (attempt.kind.limit_s or 0.0) + _GRACE_S
+        cell.truth(attempt.subject, attempt.began_heard_s + limit_s, attempt=attempt, failure=self)
+        lasts_s = limit_s + cell.rng.uniform(90, 240)
+        cell.beats(attempt, agent, cell.clock.now + lasts_s)
+        cell.clock.after(lasts_s, lambda: agent.alive and cell.requeue(attempt, agent))
+        return True
+
+
+FAILURE = Endless(share=0.012, absence=True)

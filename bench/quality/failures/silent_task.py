@@ -1,0 +1,52 @@
+"""A run hangs, beats included; its agent goes on as if nothing were."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from bench.quality.kit import Failure
+
+if TYPE_CHECKING:
+    from bench.quality.cell import Cell
+    from bench.quality.process import Process
+    from bench.quality.tasks import Attempt
+
+_LIMIT_S = 90.0
+"""Three beats of 10 s are less than the least silence that counts."""
+
+
+class Hangs(Failure):
+    """A dispatcher takes it back after a while."""
+
+    def wants(self, cell: Cell, attempt: Attempt) -> bool:
+        """Only who promised a beat can miss one."""
+        del cell
+        return attempt.kind.beat_s is not None
+
+    def begun(self, cell: Cell, attempt: Attempt, agent: Process) -> bool:
+        """Beat for a while, then no more."""
+        beats_s = cell.rng.uniform(11, 60)
+        attempt.run_s = beats_s
+
+        def stop() -> None:
+            if attempt.over:
+                return
+            attempt.over = True  # ends the beats
+            cell.truth(attempt.subject, attempt.sign_last_heard_s + _LIMIT_S, attempt=attempt,
+                       failure=self)  # fmt: skip
+            self._besides(cell, attempt)
+            cell.clock.after(_LIMIT_S + cell.rng.uniform(60, 300),
+                             lambda: agent.alive and cell.requeue(attempt, agent))  # fmt: skip
+
+        cell.clock.after(beats_s, stop)
+        return True
+
+    def _besides(self, cell: Cell, attempt: Attempt) -> None:
+        """A run that hangs is overdue too, once its limit (or what is usual) is passed."""
+        usual_s = max(60.0, 3 * attempt.kind.least_s)
+        limit_s = attempt.kind.limit_s + 10 if attempt.kind.limit_s else usual_s
+        cell.truth(attempt.subject, attempt.began_heard_s + limit_s, detector="overdue_task",
+                   must=False, attempt=attempt, failure=self)  # fmt: skip
+
+
+FAILURE = Hangs(share=0.008, absence=True)
