@@ -4,8 +4,8 @@
 Within `window_s`, `calls_min` or more calls between two processes were timed at both ends. As NTP
 does, the detector takes from them by how much the two clocks differ, and how sure that is: the
 difference is more than `offset_max_s`, and more than what it is unsure by. Named is the machine
-that most of its peers contradict; with two alone, the one whose records are further from our own
-clock.
+that even the nearest of its peers contradicts; where that is no help, the one whose records are
+further from our own clock.
 
 ## Impact
 Times of this machine cannot be laid beside those of others: what it did seems to come before its
@@ -117,7 +117,7 @@ apart AS (
 ),
 standing AS (
   SELECT namespace, me, count(*) AS peers,
-    avg(CASE WHEN abs(ahead_us) > unsure_us THEN abs(ahead_us) ELSE 0 END) AS usual_us,
+    min(CASE WHEN abs(ahead_us) > unsure_us THEN abs(ahead_us) ELSE 0 END) AS least_us,
     max(ahead_us) - min(ahead_us) AS spread_us
   FROM apart GROUP BY namespace, me
 ),
@@ -125,9 +125,9 @@ blamed AS (
   SELECT p.namespace AS namespace, p.me AS me, p.peer AS peer, p.service AS service,
     p.instance AS instance, p.host AS host, p.calls AS calls, p.ahead_us AS ahead_us,
     p.unsure_us AS unsure_us, p.since_us AS since_us, m.peers AS peers,
-    CASE WHEN m.usual_us > o.usual_us * 1.25 THEN 1 WHEN o.usual_us > m.usual_us * 1.25 THEN 0
-      WHEN m.peers > o.peers AND m.spread_us < m.usual_us / 4 THEN 1
-      WHEN o.peers > m.peers AND o.spread_us < o.usual_us / 4 THEN 0
+    CASE WHEN m.least_us > o.least_us * 1.25 THEN 1 WHEN o.least_us > m.least_us * 1.25 THEN 0
+      WHEN m.peers > o.peers AND m.spread_us < m.least_us / 4 THEN 1
+      WHEN o.peers > m.peers AND o.spread_us < o.least_us / 4 THEN 0
       WHEN abs(p.lag_us + p.ahead_us) + abs(p.peer_lag_us)
         < abs(p.lag_us) + abs(p.peer_lag_us - p.ahead_us) THEN 1
       WHEN abs(p.lag_us + p.ahead_us) + abs(p.peer_lag_us)
@@ -221,6 +221,17 @@ ORDER BY since_us, subject""",
                 row
                 for agent, by in (("agent-1", 5.0), ("agent-2", -7.0))
                 for row in _set(_call(0, agent=agent), by, agent)
+            ],
+            ["agent-1", "agent-2"],
+            "confirmed",
+        ),
+        Case(
+            "one agent is off by minutes, another by seconds: the dispatchers agree with the third",
+            [
+                row
+                for one, two in _PAIRS
+                for by in [{"agent-1": 5.0, "agent-2": -200.0}.get(one, 0.0)]
+                for row in _set(_call(0, agent=one, server=two), by, one)
             ],
             ["agent-1", "agent-2"],
             "confirmed",

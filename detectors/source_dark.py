@@ -50,8 +50,6 @@ WHERE {now} - a.heard_us > a.limit_us
     AND i.service = a.service AND i.beat_s IS NOT NULL AND i.stopped_us IS NULL
     AND i.last_seen_us >= a.last_seen_us - a.limit_us))
 ORDER BY since_us, subject""",
-    clears="""
-SELECT namespace, service || ' by ' || way AS subject, last_us AS cleared_us FROM sources""",
     fix="Check the way from {service} to here ({way}): it is to be heard every {interval_s} s, and"
     " nothing has come for {silent_s} s.",
     cases=[

@@ -169,7 +169,6 @@ def test_one_seed_is_one_simulation(tmp_path: Path) -> None:
 
 ERRS = {
     "agent_down": "what a dead process says last is late, or a restart of ours is near",
-    "clock_skew": "of a few calls, the machine whose clock is right is named",
     "collection_lag": "what was held while a source was dark counts as late",
     "duplicate_run": "two runs overlap by less than what clocks five minutes off may explain",
     "illegal_transition": "likewise, of a final state and a start",

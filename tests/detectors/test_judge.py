@@ -233,3 +233,19 @@ def test_a_clock_that_is_ahead_does_not_hide_that_a_source_was_dark() -> None:
     judge.evaluate(after, NOW_US, heard_us=NOW_US)
     judge.evaluate(after, NOW_US + SECOND, heard_us=NOW_US + SECOND)
     assert {one.subject: one.verdict for one in judge.open.values()} == {"t1/1": "unknown"}
+
+
+def test_a_source_whose_words_were_held_was_dark_all_the_same() -> None:
+    """What it said meanwhile comes later: that it was not heard stays true, and is no false alarm.
+
+    Nor is it one that ends because we were away.
+    """
+    before = [_said(-400, "heartbeat")]
+    held = {**_said(-390, "heartbeat"), "arrived": -5}
+    for after in (hot([*before, held]), hot(before)):
+        keeper = Memory()
+        judge = Judge([DARK], keeper)
+        judge.evaluate(hot(before), NOW_US - 300 * SECOND, heard_us=None)
+        after.execute(f"INSERT INTO gaps VALUES ('push', {NOW_US - 9 * SECOND}, {NOW_US - SECOND})")
+        judge.evaluate(after, NOW_US, heard_us=None)
+        assert [one.verdict for one in keeper.saved.values()] == ["resolved"]
