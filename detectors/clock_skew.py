@@ -4,8 +4,8 @@
 Within `window_s`, `calls_min` or more calls between two processes were timed at both ends. As NTP
 does, the detector takes from them by how much the two clocks differ, and how sure that is: the
 difference is more than `offset_max_s`, and more than what it is unsure by. Named is the machine
-that even the nearest of its peers contradicts; where that is no help, the one whose records are
-further from our own clock.
+whose records come with a delay unlike most machines'; where that is no help, the one that even the
+nearest of its peers contradicts, and then the one whose records are further from our own clock.
 
 ## Impact
 Times of this machine cannot be laid beside those of others: what it did seems to come before its
@@ -89,6 +89,11 @@ places AS (
     min(lag_us) AS lag_us
   FROM instances WHERE instance <> '' GROUP BY namespace, instance
 ),
+ours AS (
+  SELECT o.namespace, quantile_cont(o.lag_us, 0.5) AS lag_us
+  FROM (SELECT namespace, place, min(lag_us) AS lag_us FROM places GROUP BY namespace, place) o
+  GROUP BY o.namespace
+),
 ends AS (
   SELECT p.namespace AS namespace, m.place AS me, o.place AS peer, p.callee AS service,
     p.callee_instance AS instance, m.host AS host, m.lag_us AS lag_us, o.lag_us AS peer_lag_us,
@@ -125,7 +130,9 @@ blamed AS (
   SELECT p.namespace AS namespace, p.me AS me, p.peer AS peer, p.service AS service,
     p.instance AS instance, p.host AS host, p.calls AS calls, p.ahead_us AS ahead_us,
     p.unsure_us AS unsure_us, p.since_us AS since_us, m.peers AS peers,
-    CASE WHEN m.least_us > o.least_us * 1.25 THEN 1 WHEN o.least_us > m.least_us * 1.25 THEN 0
+    CASE WHEN abs(p.lag_us - u.lag_us) - abs(p.peer_lag_us - u.lag_us) > abs(p.ahead_us) / 2 THEN 1
+      WHEN abs(p.peer_lag_us - u.lag_us) - abs(p.lag_us - u.lag_us) > abs(p.ahead_us) / 2 THEN 0
+      WHEN m.least_us > o.least_us * 1.25 THEN 1 WHEN o.least_us > m.least_us * 1.25 THEN 0
       WHEN m.peers > o.peers AND m.spread_us < m.least_us / 4 THEN 1
       WHEN o.peers > m.peers AND o.spread_us < o.least_us / 4 THEN 0
       WHEN abs(p.lag_us + p.ahead_us) + abs(p.peer_lag_us)
@@ -136,6 +143,7 @@ blamed AS (
   FROM apart p
   JOIN standing m ON m.namespace = p.namespace AND m.me = p.me
   JOIN standing o ON o.namespace = p.namespace AND o.me = p.peer
+  JOIN ours u ON u.namespace = p.namespace
   WHERE abs(p.ahead_us) > p.unsure_us
 )
 SELECT a.namespace, a.me AS subject, a.name, a.service, a.queue, a.since_us, a.instance, a.host,
