@@ -132,7 +132,7 @@ thirds AS (
 lasting AS (
   SELECT namespace, service, way FROM thirds
   GROUP BY namespace, service, way
-  HAVING sum(CASE WHEN late > 0.05 * n THEN 1 ELSE 0 END) = 3
+  HAVING sum(CASE WHEN late > 0.05 * n THEN 1 ELSE 0 END) = 3 AND min(n) >= 0.1 * sum(n)
     AND max(CASE WHEN third = 1 THEN lag_us END) - max(CASE WHEN third = 3 THEN lag_us END)
       <= max(CASE WHEN third = 3 THEN at_us END) - max(CASE WHEN third = 1 THEN at_us END)
 )
@@ -204,6 +204,15 @@ ORDER BY since_us, subject""",
             ],
             _SOURCE,
             "confirmed",
+        ),
+        Case(
+            "it was hardly heard for minutes, with now and then a late word, and then all came at once",
+            [
+                *_signals(3, 15.0, t=-590.0, step=60.0),
+                *_signals(3, 15.0, t=-390.0, step=60.0),
+                *[{**one, "arrived": -10.0} for one in _signals(60, 0.0, t=-310.0, step=5.0)],
+            ],
+            [],
         ),
         Case("it began three minutes ago: it may pass", _signals(40, 60.0, t=-190, step=4.5), []),
         Case(
