@@ -206,7 +206,7 @@ ORDER BY since_us, subject""",
             "confirmed",
         ),
         Case(
-            "it was hardly heard for minutes, with now and then a late word, and then all came at once",
+            "it was hardly heard for minutes, and then all that was held came at once",
             [
                 *_signals(3, 15.0, t=-590.0, step=60.0),
                 *_signals(3, 15.0, t=-390.0, step=60.0),
