@@ -169,7 +169,7 @@ def test_one_seed_is_one_simulation(tmp_path: Path) -> None:
 
 ERRS = {
     "agent_down": "what a dead process says last is late, or a restart of ours is near",
-    "clock_skew": "where half of the clocks are off, and few calls told, one that is right is named",
+    "clock_skew": "where half of the clocks are off, of a few calls the right one is named",
     "collection_lag": "three stalls of an exporter in ten minutes are a delay, by its definition",
     "duplicate_run": "two runs overlap by less than what clocks five minutes off may explain",
     "illegal_transition": "likewise, of a final state and a start",
