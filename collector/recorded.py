@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from pyarrow import parquet
 
 from collector.pipeline import ROW_BITS, Record
-from collector.store.disk import manifests_of
+from collector.store.disk import manifests_of, quoted
 from collector.store.journal import Journal
 from model.signals import COLUMNS, SCHEMA
 
@@ -72,11 +72,9 @@ class Recorded:
         yield self.to_us, held
 
     def _sorted(self) -> Iterator[pa.RecordBatch]:
-        names = ", ".join(
-            f"'{path.as_posix().replace(chr(39), chr(39) * 2)}'" for path in self.files
-        )
+        names = ", ".join(f"'{quoted(path)}'" for path in self.files)
         with duckdb.connect(config={"threads": 1, "memory_limit": f"{_SORT_BYTES}B"}) as engine:
-            engine.execute(f"SET temp_directory = {_quoted(self.folder / 'sort')}")
+            engine.execute(f"SET temp_directory = '{quoted(self.folder / 'sort')}'")
             # by name: segments of an older version may lack a column
             engine.register("shape", SCHEMA.empty_table())
             reader: pa.RecordBatchReader = engine.execute(
@@ -230,10 +228,6 @@ def _lines(path: Path, parts: _Parts) -> None:
 
 _LATEST_US: Final = 4_102_444_800_000_000
 """2100: no time that a line may say is implausible beside it."""
-
-
-def _quoted(path: Path) -> str:
-    return "'" + path.as_posix().replace("'", "''") + "'"
 
 
 def _measure(path: Path, found: Recorded) -> None:

@@ -258,7 +258,7 @@ def sql(
         query = sys.stdin.read()
     asked = {"query": query or _TABLES, "limit": limit if query else 10_000, "timeout_s": timeout}
     try:
-        answer = tell(url, "/api/v1/sql", asked)
+        answer = tell(url, "/api/v1/sql", asked, takes_s=2 * timeout)
     except AskError as error:
         raise _fail(error) from None
     if as_json:

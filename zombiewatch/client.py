@@ -26,12 +26,17 @@ def ask(base: str, path: str, **query: str | int | None) -> dict[str, Any]:
     return _answer(base, path + (f"?{urllib.parse.urlencode(given)}" if given else ""))
 
 
-def tell(base: str, path: str, said: object) -> dict[str, Any]:
-    """Send *said* as JSON to *path* of the sidecar; return its answer. Raises AskError."""
-    return _answer(base, path, json.dumps(said).encode())
+def tell(base: str, path: str, said: object, *, takes_s: float = 0.0) -> dict[str, Any]:
+    """Send *said* as JSON to *path* of the sidecar; return its answer. Raises AskError.
+
+    *takes_s* is how long the sidecar may take to answer, beside the usual.
+    """
+    return _answer(base, path, json.dumps(said).encode(), _TIMEOUT_S + takes_s)
 
 
-def _answer(base: str, path: str, body: bytes | None = None) -> dict[str, Any]:
+def _answer(
+    base: str, path: str, body: bytes | None = None, timeout_s: float = _TIMEOUT_S
+) -> dict[str, Any]:
     url = f"{base.rstrip('/')}{path}"
     if not url.startswith(("http://", "https://")):
         msg = f"{base} is not an http address"
@@ -44,7 +49,7 @@ def _answer(base: str, path: str, body: bytes | None = None) -> dict[str, Any]:
             request.add_header("Content-Type", "application/json")
         if token := os.environ.get(TOKEN):
             request.add_header("Authorization", f"Bearer {token}")
-        with opener.open(request, timeout=_TIMEOUT_S) as answer:
+        with opener.open(request, timeout=timeout_s) as answer:
             return dict(json.load(answer))
     except urllib.error.HTTPError as error:
         text = error.read().decode(errors="replace")

@@ -10,14 +10,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from alerts.audience import Audience, Owner
 from collector import recorded
-from collector.limits import RecordLimits
-from collector.pipeline import Pipeline
-from collector.scrub import Scrub
 from collector.store.hot import Hot
 from detectors._judge import Judge
 from detectors._kit import load
 from model.units import iso, us
-from zombiewatch.service import limits, thresholds
+from zombiewatch.service import limits, pipeline_of, thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -131,17 +128,7 @@ def replay(
     """
     begun, config = time.monotonic(), settings.config
     with tempfile.TemporaryDirectory(prefix="zombiewatch-replay-") as folder:
-        pipeline = Pipeline(
-            namespace=config.namespace,
-            sides=config.sides,
-            rules=settings.rules,
-            scrub=Scrub(config.scrub.names, config.scrub.texts),
-            limits=RecordLimits(
-                attributes=config.otlp.max_attributes,
-                value_bytes=config.otlp.max_attribute_bytes,
-                body_bytes=config.otlp.max_text_bytes,
-            ),
-        )
+        pipeline = pipeline_of(config, settings.rules)
         try:
             found = recorded.read(paths, pipeline, Path(folder), say)
         finally:

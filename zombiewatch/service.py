@@ -61,17 +61,7 @@ class Service:
         self.config = config
         self.clock = clock
         self.forward = self._forward()  # first: what is wrong with it is said before a file is made
-        pipeline = Pipeline(
-            namespace=config.namespace,
-            sides=config.sides,
-            rules=rules,
-            scrub=Scrub(config.scrub.names, config.scrub.texts),
-            limits=RecordLimits(
-                attributes=config.otlp.max_attributes,
-                value_bytes=config.otlp.max_attribute_bytes,
-                body_bytes=config.otlp.max_text_bytes,
-            ),
-        )
+        pipeline = pipeline_of(config, rules)
         self.store = Store(config.data_dir, pipeline, clock, limits(config))
         self.files = Files(
             [
@@ -300,6 +290,21 @@ class Service:
 def secret(listener: Listener) -> str | None:
     """Return the token that *listener* asks for, if any."""
     return listener.token.get_secret_value() if listener.token else None
+
+
+def pipeline_of(config: Config, rules: Sequence[Rule]) -> Pipeline:
+    """Return what makes signals of records, as the configuration and *rules* say."""
+    return Pipeline(
+        namespace=config.namespace,
+        sides=config.sides,
+        rules=rules,
+        scrub=Scrub(config.scrub.names, config.scrub.texts),
+        limits=RecordLimits(
+            attributes=config.otlp.max_attributes,
+            value_bytes=config.otlp.max_attribute_bytes,
+            body_bytes=config.otlp.max_text_bytes,
+        ),
+    )
 
 
 def thresholds(config: Config) -> dict[str, dict[str, Any]]:

@@ -17,6 +17,7 @@ import duckdb
 
 from collector.store import memory
 from collector.store.checkpoint import SETTLING
+from collector.store.disk import quoted
 from model.relations import RELATIONS
 from model.signals import COLUMNS, ESCAPE, SEPARATOR
 from model.views import VIEWS
@@ -164,7 +165,8 @@ class Ask:
         for name, text in VIEWS.items():
             engine.execute(f"CREATE VIEW {name} AS {text}")
         engine.execute(_ATTRIBUTE)
-        engine.execute(f"SET allowed_directories = ['{self._disk.root / 'segments'}']")
+        segments = quoted(self._disk.root / "segments")
+        engine.execute(f"SET allowed_directories = ['{segments}']")
         self._past(engine, hot, words)
 
     def _past(

@@ -92,7 +92,7 @@ class Disk:
         try:
             rows = rows_of(
                 connection,
-                f"COPY ({query}) TO '{_quoted(partial)}' (FORMAT parquet,"
+                f"COPY ({query}) TO '{quoted(partial)}' (FORMAT parquet,"
                 f" COMPRESSION {compression}, ROW_GROUP_SIZE {_GROUP_ROWS}{_noted(notes)})",
             )
             if not rows:
@@ -188,7 +188,7 @@ class Disk:
 
     def sql(self, files: Iterable[File]) -> str:
         """Return the FROM clause that reads *files* as one."""
-        names = ", ".join(f"'{_quoted(self.root / file.name)}'" for file in files)
+        names = ", ".join(f"'{quoted(self.root / file.name)}'" for file in files)
         return f"read_parquet([{names}], union_by_name = true)"
 
     def _path(self, manifest: Manifest) -> Path:
@@ -215,7 +215,8 @@ def _noted(notes: Mapping[str, str] | None) -> str:
     return f", KV_METADATA {{{said}}}" if said else ""
 
 
-def _quoted(path: Path) -> str:
+def quoted(path: Path) -> str:
+    """Return *path* as it stands between the quotes of an SQL text."""
     return str(path).replace("'", "''")
 
 

@@ -11,7 +11,7 @@ import pytest
 from collector.store import ask
 from collector.store.ask import Ask, QuestionError
 from collector.store.checkpoint import SETTLING
-from collector.store.disk import Disk, File
+from collector.store.disk import Disk, File, quoted
 from collector.store.recent import Recent
 from collector.store.relation_fold import rows_table
 from model.signals import SCHEMA
@@ -52,7 +52,7 @@ class Asked:
 @pytest.fixture
 def asked(tmp_path: Path) -> Iterator[Asked]:
     with hot(RAN) as relations:
-        yield Asked(relations, tmp_path)
+        yield Asked(relations, tmp_path / "o'hara's")  # as paths may be
 
 
 def test_the_hot_relations_are_there(asked: Asked) -> None:
@@ -134,7 +134,7 @@ def test_it_can_do_nothing_else(asked: Asked, query: str, why: str | None) -> No
         asked(query)
     else:
         with pytest.raises(QuestionError, match=why):
-            asked(query.format(root=asked.disk.root))
+            asked(query.format(root=quoted(asked.disk.root)))
     assert sorted(path.name for path in asked.disk.root.rglob("*")) == before
     assert asked("SELECT count(*) FROM attempts") == [[2]]
 

@@ -89,3 +89,13 @@ def test_only_json_is_taken(told: Running) -> None:
     assert answer.status == 415
     for body in (b"{}", b"[]", b'{"query":"SELECT 1","limit":0}', b'{"query":"x","timeout_s":99}'):
         assert call("POST", url, body, {"Content-Type": "application/json"}).status == 400
+
+
+@pytest.mark.slow
+def test_who_allows_it_long_waits_for_it(told: Running) -> None:
+    """Longer than other answers are waited for: it is the sidecar that says when time is over."""
+    code, said, errors = asked(
+        told, "SELECT count(*) FROM range(1000000000) a, range(1000000) b", "--timeout", "12"
+    )
+    assert (code, said) == (1, "")
+    assert "it took longer than 12 s" in errors
