@@ -69,11 +69,7 @@ DETECTOR = Detector(
     witness="agent",
     thresholds={"stall_min_s": 60.0, "gap_times": 3.0, "silence_min_s": 60.0},
     sql="""
-WITH paused AS (
-  SELECT namespace, queue FROM samples WHERE paused IS NOT NULL GROUP BY namespace, queue
-  HAVING max(CASE WHEN paused THEN at_us ELSE 0 END) > max(CASE WHEN paused THEN 0 ELSE at_us END)
-),
-waiting AS (
+WITH waiting AS (
   SELECT o.namespace, coalesce(o.queue, '') AS queue, coalesce(o.priority, '') AS priority,
     coalesce(o.name, '') AS name, o.task,
     CASE WHEN o.eta_us > o.enqueued_last_us THEN o.eta_us ELSE o.enqueued_last_us END

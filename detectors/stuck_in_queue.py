@@ -65,11 +65,7 @@ DETECTOR = Detector(
         "lag_max_s": 60.0,
     },
     sql="""
-WITH paused AS (
-  SELECT namespace, queue FROM samples WHERE paused IS NOT NULL GROUP BY namespace, queue
-  HAVING max(CASE WHEN paused THEN at_us ELSE 0 END) > max(CASE WHEN paused THEN 0 ELSE at_us END)
-),
-waiting AS (
+WITH waiting AS (
   SELECT o.namespace, o.task, o.attempt, o.queue, coalesce(o.priority, '') AS priority, o.service,
     o.name, CASE WHEN o.eta_us > o.enqueued_last_us THEN o.eta_us ELSE o.enqueued_last_us END
       AS eligible_us,

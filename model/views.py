@@ -28,6 +28,11 @@ WHERE NOT EXISTS (SELECT 1 FROM samples t WHERE t.namespace = s.namespace AND t.
   AND t.bin_us > s.bin_us)"""
 """Each queue as it was sampled last."""
 
+PAUSED: Final = """
+SELECT namespace, queue FROM samples WHERE paused IS NOT NULL GROUP BY namespace, queue
+HAVING max(CASE WHEN paused THEN at_us ELSE 0 END) > max(CASE WHEN paused THEN 0 ELSE at_us END)"""
+"""Queues that were said to be paused, and not since to be open."""
+
 BEATS: Final = """
 SELECT namespace, service, instance, count(*) AS n, min(arrived_us) AS first_seen_us,
   max(arrived_us) AS last_seen_us,
@@ -241,6 +246,7 @@ the least.
 VIEWS: Final = {
     "learned": LEARNED,
     "queues": QUEUES,
+    "paused": PAUSED,
     "beats": BEATS,
     "lives": LIVES,
     "clocks": CLOCKS,
