@@ -23,10 +23,10 @@ UNKNOWN: Final = "\N{EN DASH}"
 COLUMNS: Final = ("namespace", "subject", "name", "service", "queue", "since_us")
 """What every detector's SELECT returns; a detector with a `witness` also `deadline_us`.
 
-`heard_us`, where returned, is when that which began it was heard, by our clock: `since_us` is by
-the sender's, which may be ahead. `severity`, where returned, replaces the detector's for that row;
-`unproven`, where it is not null, says why that row can be no more than *unknown*. Every further
-column is evidence: plain numbers and strings.
+`heard_us`, where returned, is from when on, by our clock, a word about it could be heard:
+`since_us` is by the sender's, which may be ahead or behind (see the view `lags`). `severity`, where
+returned, replaces the detector's for that row; `unproven`, where it is not null, says why that row
+can be no more than *unknown*. Every further column is evidence: plain numbers and strings.
 """
 
 

@@ -52,7 +52,7 @@ DETECTOR = Detector(
 SELECT a.namespace, a.task || '/' || CAST(a.attempt AS VARCHAR) AS subject, a.name, a.service,
   a.queue, a.finished_us AS since_us,
   CAST(a.finished_seen_us + {report_grace_s} * 1e6 AS BIGINT) AS deadline_us,
-  a.finished_seen_us AS heard_us,
+  least(a.finished_seen_us, a.finished_us + coalesce(c.lag_us, 0)) AS heard_us,
   a.task, a.attempt, a.agent, a.outcome, a.exit_code,
   ({now} - a.finished_seen_us) / 1e6 AS waited_s,
   CASE WHEN a.report_answer = 'call.committed' THEN 'accepted but not recorded'
@@ -64,6 +64,8 @@ SELECT a.namespace, a.task || '/' || CAST(a.attempt AS VARCHAR) AS subject, a.na
     WHEN a.report_call = 'call.sent' THEN 'sent, no answer seen'
     ELSE 'never sent' END AS report
 FROM open_attempts a
+LEFT JOIN lags c ON c.namespace = a.namespace AND c.service = coalesce(a.agent_service, '')
+  AND c.instance = a.agent
 WHERE a.finished_us IS NOT NULL AND a.recorded_us IS NULL AND a.requeued_us IS NULL
   AND a.dead_lettered_us IS NULL AND coalesce(a.reports, TRUE) AND NOT a.joined_late
   AND {now} - a.finished_seen_us > {report_grace_s} * 1e6
