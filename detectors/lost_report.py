@@ -53,6 +53,8 @@ SELECT a.namespace, a.task || '/' || CAST(a.attempt AS VARCHAR) AS subject, a.na
   a.queue, a.finished_us AS since_us,
   CAST(a.finished_seen_us + {report_grace_s} * 1e6 AS BIGINT) AS deadline_us,
   a.finished_seen_us AS heard_us,
+  a.finished_seen_us + CAST(greatest(2000000, 1.5 * coalesce(l.p95_us, 10000000)) AS BIGINT)
+    AS word_due_us,
   a.task, a.attempt, a.agent, a.outcome, a.exit_code,
   ({now} - a.finished_seen_us) / 1e6 AS waited_s,
   CASE WHEN a.report_answer = 'call.committed' THEN 'accepted but not recorded'
@@ -64,6 +66,8 @@ SELECT a.namespace, a.task || '/' || CAST(a.attempt AS VARCHAR) AS subject, a.na
     WHEN a.report_call = 'call.sent' THEN 'sent, no answer seen'
     ELSE 'never sent' END AS report
 FROM open_attempts a
+LEFT JOIN learned l ON l.namespace = a.namespace AND l.measure = 'record' AND l.n >= 20
+  AND l.service = coalesce(a.service, '') AND l.key = coalesce(a.name, '')
 WHERE a.finished_us IS NOT NULL AND a.recorded_us IS NULL AND a.requeued_us IS NULL
   AND a.dead_lettered_us IS NULL AND coalesce(a.reports, TRUE) AND NOT a.joined_late
   AND {now} - a.finished_seen_us > {report_grace_s} * 1e6
@@ -85,6 +89,26 @@ FROM attempts WHERE recorded_us IS NOT NULL OR requeued_us IS NOT NULL""",
             "ended 30 s ago",
             [*_SEEN, {**_A, "t": -30, "phase": "finished", "task": "t1", "outcome": "success"}],
             [],
+        ),
+        Case(
+            "the dispatcher lost what it said just then, and tells so: unknown",
+            [
+                *_SEEN,
+                {**_A, "t": -31, "phase": "finished", "task": "t1", "outcome": "success"},
+                {**_D, "t": -20, "phase": "export.failed", "from": -30.5, "to": -29.5},
+            ],
+            ["t1/1"],
+            "unknown",
+        ),
+        Case(
+            "it lost something before the run ended",
+            [
+                *_SEEN,
+                {**_A, "t": -31, "phase": "finished", "task": "t1", "outcome": "success"},
+                {**_D, "t": -20, "phase": "export.failed", "from": -38, "to": -37},
+            ],
+            ["t1/1"],
+            "confirmed",
         ),
         Case(
             "recorded in time",

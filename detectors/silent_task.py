@@ -45,7 +45,9 @@ WITH agents AS (
 )
 SELECT a.namespace, a.task || '/' || CAST(a.attempt AS VARCHAR) AS subject, a.name, a.service,
   a.queue, a.sign_last_us AS since_us, a.sign_last_seen_us + a.limit_us AS deadline_us,
-  a.sign_last_seen_us AS heard_us,
+  a.sign_last_seen_us AS heard_us, a.agent AS word_of,
+  CASE WHEN NOT a.reports THEN a.sign_last_seen_us + CAST(a.interval_us AS BIGINT) END
+    AS word_due_us,
   a.task, a.attempt, a.request_id, a.agent, ({now} - a.sign_last_seen_us) / 1e6 AS silent_s,
   a.interval_us / 1e6 AS interval_s, a.limit_us / 1e6 AS limit_s
 FROM (
