@@ -102,13 +102,12 @@ class Detector:
 
     def signs(
         self, now_us: int, settings: Mapping[str, Any], occurrence_s: float = 900.0
-    ) -> list[str]:
-        """Return `only_if` as SELECTs that give a row where it is met, filled in as `query` is."""
+    ) -> dict[str, str]:
+        """Return `only_if`, filled in as `query` is."""
         values = self._filled(now_us, settings, occurrence_s)
-        return [
-            f"SELECT 1 FROM {relation} a WHERE {condition.format_map(values)} LIMIT 1"
-            for relation, condition in self.only_if.items()
-        ]
+        return {
+            relation: condition.format_map(values) for relation, condition in self.only_if.items()
+        }
 
     def _filled(
         self, now_us: int, settings: Mapping[str, Any], occurrence_s: float

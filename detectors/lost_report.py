@@ -78,6 +78,12 @@ SELECT namespace, task || '/' || CAST(attempt AS VARCHAR) AS subject,
 FROM attempts WHERE recorded_us IS NOT NULL OR requeued_us IS NOT NULL""",
     fix="Set {task} to {outcome}: {agent} ended it so, and the report was: {report}. Let the agent"
     " log and retry failed reports.",
+    only_if={
+        "open_attempts": (
+            "a.finished_us IS NOT NULL AND a.recorded_us IS NULL AND {now} - a.finished_seen_us > "
+            "{report_grace_s} * 1e6"
+        ),
+    },
     cases=[
         Case(
             "ended 31 s ago, nothing recorded",
