@@ -2,7 +2,8 @@
 
 Absence counts where the missing phase was seen before for that service and name, the side
 that would speak has been heard since the deadline, every followed file has been read past
-it, and no gap of ours lies in between. Otherwise the verdict is unknown, or has to wait.
+it, and no gap of ours or its own lies in between: of its own, where what is missed would have been
+said just then. Otherwise the verdict is unknown, or has to wait.
 """
 
 from __future__ import annotations
@@ -39,6 +40,21 @@ class Dark(NamedTuple):
     to_us: int
 
 
+class Lost(NamedTuple):
+    """Records of one process that will never come, made between two moments by our clock."""
+
+    namespace: str
+    side: str | None
+    service: str
+    instance: str
+    from_us: int
+    to_us: int
+
+
+_NEAR_US: Final = 5_000_000
+"""Clocks and ways differ by so much: what was lost so long before a word may have followed it."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Side:
     first_us: int
@@ -57,6 +73,7 @@ class Witnesses:
     now_us: int
     heard_us: int | None
     dark: Sequence[Dark] = ()
+    lost: Sequence[Lost] = ()
 
     @classmethod
     def of(
@@ -80,6 +97,10 @@ class Witnesses:
         covered = reader.execute(
             "SELECT DISTINCT namespace, measure, service, key FROM rates"
         ).fetchall()
+        lost: list[Lost] = []
+        if reader.execute("SELECT 1 FROM losses LIMIT 1").fetchone():
+            told = "SELECT namespace, side, service, instance, from_us, to_us FROM lost"
+            lost = [Lost(*one) for one in reader.execute(told).fetchall()]
         return cls(
             {(space, side): _Side(*known) for space, side, *known in sides},
             gaps,
@@ -87,6 +108,7 @@ class Witnesses:
             now_us,
             heard_us,
             dark,
+            lost,
         )
 
     def weigh(
@@ -95,6 +117,10 @@ class Witnesses:
         """Yield each row with its evidence; what was never covered, once per service and name."""
         told: set[tuple[str, str, str]] = set()
         for row in rows:
+            side = row.get("word_side") or detector.witness
+            if side and self._was_lost(side, row):
+                yield row, Evidence("unknown", f"records of the {side}'s side were lost just then")
+                continue
             if detector.witness is None:
                 yield row, Evidence("ok")
                 continue
@@ -138,6 +164,32 @@ class Witnesses:
             and one.from_us < row["deadline_us"]
             and one.to_us > _since(row)
             for one in self.dark
+        )
+
+    def _was_lost(self, side: str, row: Mapping[str, Any]) -> bool:
+        """Say whether the word that is missed may be among what was lost.
+
+        That is so where whoever was to say it lost something when it was due. One who tells of a
+        loss without saying which side it is on (a collector on the way) may have lost any.
+        """
+        due, who = row.get("word_due_us"), row.get("word_of")
+        if due is None or not self.lost:
+            return False
+        since = row.get("heard_us") or row["since_us"]
+        known = self.sides.get((row["namespace"], side))
+        alone = known is not None and known.services == 1
+        return any(
+            one.namespace == row["namespace"]
+            and one.from_us < due
+            and one.to_us > since - _NEAR_US
+            and (
+                one.side is None
+                or (
+                    (one.instance == who if who else one.side == side)
+                    and (who is not None or alone or one.service == row["service"])
+                )
+            )
+            for one in self.lost
         )
 
 

@@ -47,6 +47,9 @@ SELECT a.namespace AS namespace, a.task || '/' || CAST(a.attempt AS VARCHAR) AS 
   a.name AS name, a.service AS service, a.queue AS queue, a.sign_last_us AS since_us,
   a.sign_last_seen_us + a.limit_us AS deadline_us,
   least(a.sign_last_seen_us, a.sign_last_us + coalesce(c.lag_us, 0)) AS heard_us,
+  a.agent AS word_of,
+  CASE WHEN NOT a.reports THEN a.sign_last_seen_us + CAST(a.interval_us AS BIGINT) END
+    AS word_due_us,
   a.task AS task, a.attempt AS attempt, a.request_id AS request_id, a.agent AS agent,
   ({now} - a.sign_last_seen_us) / 1e6 AS silent_s,
   a.interval_us / 1e6 AS interval_s, a.limit_us / 1e6 AS limit_s

@@ -54,6 +54,7 @@ DETECTOR = Detector(
 SELECT a.namespace, a.subject, a.name, a.service, a.queue, a.failed_at AS since_us,
   a.last_seen_us + a.grace_us AS deadline_us,
   least(a.last_seen_us, a.failed_at + coalesce(l.lag_us, 0)) AS heard_us,
+  a.last_seen_us + a.grace_us AS word_due_us, a.caller_instance AS word_of,
   a.task, a.attempt, a.request_id, a.purpose,
   a.caller_instance, a.error, a.status_code, a.waited_s, a.verdict
 FROM (
@@ -100,6 +101,29 @@ ORDER BY since_us, subject""",
     },
     cases=[
         Case("given up, no error logged, no retry", [*_LOGS, *_FAILED], ["r1"], "confirmed"),
+        Case(
+            "the caller lost what it said then, and tells so: unknown",
+            [*_LOGS, *_FAILED, {**_C, "t": -5, "phase": "export.failed", "from": -30, "to": -29}],
+            ["r1"],
+            "unknown",
+        ),
+        Case(
+            "another one did",
+            [
+                *_LOGS,
+                *_FAILED,
+                {
+                    **_LOGS[0],
+                    "instance": "agent-2",
+                    "t": -5,
+                    "phase": "export.failed",
+                    "from": -30,
+                    "to": -29,
+                },
+            ],
+            ["r1"],
+            "confirmed",
+        ),
         Case(
             "the retry may still come",
             [

@@ -148,8 +148,8 @@ def test_what_a_service_overrides_counts_for_the_sign_too(detector: Detector) ->
         {"service": "a*", "queue": "b", "name": "c?", **dict.fromkeys(detector.thresholds, 0)}
     ]
     with hot([]) as reader:
-        for select in detector.signs(NOW_US, {"overrides": overrides}):
-            assert reader.execute(select).fetchall() == []
+        for relation, sign in detector.signs(NOW_US, {"overrides": overrides}).items():
+            assert reader.execute(f"SELECT 1 FROM {relation} a WHERE {sign}").fetchall() == []
         assert reader.execute(detector.query(NOW_US, {"overrides": overrides})).fetchall() == []
 
 
