@@ -341,7 +341,9 @@ class Cell:
         told = calls.tell(made, caller, callee, at_s, self.rng)
         if callee is not None:
             self.account.called.append((told.all_s, self.new_traces or self.renames, call.purpose))
-            skew.look(self, caller, callee, told.all_s, self._pairs)
+            apart = self.new_traces if self.spans else self.renames
+            if told.all_s < math.inf and not apart:  # its two ends can be laid beside each other
+                skew.look(self, caller, callee, told.all_s, self._pairs)
         return told
 
     def sign(self, attempt: Attempt, agent: Process, event: str, **more: Value) -> None:

@@ -256,6 +256,26 @@ def test_whether_we_were_away_is_told_by_our_clock(
     assert {one.subject: one.verdict for one in judge.open.values()} == {"t1/1": verdict}
 
 
+def test_of_two_dispatchers_the_clock_of_the_one_that_handed_it_out_counts() -> None:
+    """It is 300 s behind; we were away until a second before it spoke."""
+    agent = {"side": "agent", "service": "agent", "instance": "a-1", "task_name": "sync"}
+    slow = {"instance": "oxr-2", "task": "t1", "request_id": "r1"}
+    rows = [
+        *_COVERED,
+        {**_said(-361, "dispatched", **slow), "arrived": -61.0},
+        {**_said(-361, "call.committed", purpose="dispatch", **slow), "arrived": -61.0},
+        _said(-1, "heartbeat"),
+        {**agent, "t": 0.0, "phase": "heartbeat"},
+    ]
+    relations = hot(rows)
+    relations.execute(
+        f"INSERT INTO gaps VALUES ('push', {NOW_US - 70 * SECOND}, {NOW_US - 62 * SECOND})"
+    )
+    judge = Judge([ZOMBIE], Memory())
+    judge.evaluate(relations, NOW_US, heard_us=NOW_US)
+    assert {one.subject: one.verdict for one in judge.open.values()} == {"t1/1": "confirmed"}
+
+
 def test_a_source_whose_words_were_held_was_dark_all_the_same() -> None:
     """What it said meanwhile comes later: that it was not heard stays true, and is no false alarm.
 
