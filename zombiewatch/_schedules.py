@@ -24,7 +24,10 @@ def _usable_cron(text: str) -> str:
 
 
 class Schedule(Section):
-    """Jobs that must run, and when: `missed_run` tells of one that did not, or did not end."""
+    """Jobs that must run, and when.
+
+    `missed_run` tells of one that did not, or did not end, `failed_run` of one that failed.
+    """
 
     name: Annotated[str, AfterValidator(_usable_job)] = Field(
         description="The job's name, as it pings (`/ping/<name>`) or its scheduler calls it."
