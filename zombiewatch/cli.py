@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from zombiewatch._version import ours
 
 app = typer.Typer(
     name="zombiewatch",
@@ -43,10 +44,7 @@ def _fail(message: object, code: int = 1) -> typer.Exit:
 
 def _version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback form
     if wanted:
-        try:
-            typer.echo(f"zombiewatch {version('zombiewatch')}")
-        except PackageNotFoundError:
-            typer.echo("zombiewatch (not installed)")
+        typer.echo(f"zombiewatch {ours()}")
         raise typer.Exit
 
 

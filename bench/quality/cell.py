@@ -100,6 +100,7 @@ class Cell:
         self.new_traces = self.renames = False
         """Whether dispatchers begin a trace of their own, or give requests another ID."""
         self.schedule_runs = True
+        self.schedule_ends = "success"
         self.account = Account()
         self.submitted = self.done = 0
         self._truths = truths
@@ -503,7 +504,7 @@ class Cell:
         return True
 
     def _due(self) -> bool:
-        """Let the first dispatcher say that its schedule is due, and that it has run."""
+        """Let the first dispatcher say that its schedule is due, that it runs, and how it ended."""
         by, now = self.dispatchers[0], self.clock.now
         due = wire.micros(now + by.ahead_s)
         said: dict[str, Value] = {"schedule__name": SCHEDULE, "schedule__due": due,
@@ -511,7 +512,17 @@ class Cell:
         by.say("schedule.expected", now, **said)
         if self.schedule_runs:
             by.say("schedule.fired", now + self.rng.uniform(0.1, 2.0), **said)
+            self.clock.after(self.rng.uniform(3.0, 30.0), lambda: self._fired_ended(by))
         return True
+
+    def _fired_ended(self, by: Process) -> None:
+        outcome = self.schedule_ends
+        said: dict[str, Value] = {"schedule__name": SCHEDULE, "task__outcome": outcome}
+        heard = by.say("schedule.fired", self.clock.now, **said)
+        self.schedule_ended(outcome, heard.first_s)
+
+    def schedule_ended(self, outcome: str, heard_s: float) -> None:
+        """Be told how a run of the schedule ended; a failure of it takes its place."""
 
 
 def dotted(attempt: Attempt) -> dict[str, Value]:
