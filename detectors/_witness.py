@@ -88,7 +88,8 @@ class Witnesses:
         *dark* are times at which a source was not heard, as far as they are known.
         """
         sides = reader.execute(
-            "SELECT namespace, side, min(first_us), max(last_seen_us), bool_or(way = 'file' AND"
+            "SELECT namespace, side, min(least(first_us, first_seen_us)),"
+            " max(last_seen_us), bool_or(way = 'file' AND"
             " coalesce(sign_seen_us, record_seen_us, log_seen_us) IS NOT NULL),"
             " count(DISTINCT service) FROM sources GROUP BY ALL"
         ).fetchall()
@@ -193,9 +194,12 @@ class Witnesses:
 
 
 def _since(row: Mapping[str, Any]) -> int:
-    """Return since when it is silent: a clock that is ahead must not hide that we were away."""
+    """Return since when it is silent, by our clock where that is known.
+
+    A clock that is ahead must not hide that we were away, nor one that is behind claim it.
+    """
     heard = row.get("heard_us")
-    return int(row["since_us"] if heard is None else min(row["since_us"], heard))
+    return int(row["since_us"] if heard is None else heard)
 
 
 _UNCOVERED: Final = (

@@ -52,7 +52,8 @@ DETECTOR = Detector(
     thresholds={"error_grace_s": 10.0, "retry_grace_s": 30.0},
     sql="""
 SELECT a.namespace, a.subject, a.name, a.service, a.queue, a.failed_at AS since_us,
-  a.last_seen_us + a.grace_us AS deadline_us, a.last_seen_us AS heard_us,
+  a.last_seen_us + a.grace_us AS deadline_us,
+  least(a.last_seen_us, a.failed_at + coalesce(l.lag_us, 0)) AS heard_us,
   a.last_seen_us + a.grace_us AS word_due_us, a.caller_instance AS word_of,
   a.task, a.attempt, a.request_id, a.purpose,
   a.caller_instance, a.error, a.status_code, a.waited_s, a.verdict
@@ -71,6 +72,8 @@ FROM (
       AND coalesce(c.gave_up_us, c.failed_us) > c.first_seen_us - 3600000000
   ) a
 ) a
+LEFT JOIN lags l ON l.namespace = a.namespace AND l.service = coalesce(a.service, '')
+  AND l.instance = a.caller_instance
 WHERE {now} - a.last_seen_us > a.grace_us
   AND EXISTS (SELECT 1 FROM sources s WHERE s.namespace = a.namespace AND s.service = a.service
     AND s.log_seen_us IS NOT NULL)

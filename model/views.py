@@ -76,6 +76,14 @@ instance was heard of last, by our clock and by its own; `newest` is 1 for the l
 spoke at the same time: that is a pool of processes, and a new one ends no other.
 """
 
+LAGS: Final = """
+SELECT namespace, service, instance, min(lag_us) AS lag_us
+FROM instances WHERE lag_us IS NOT NULL GROUP BY namespace, service, instance"""
+"""How old an instance's signals are at least when they arrive: how far its clock is behind ours,
+and its way to us. What it said at a moment of its clock, and after, was not heard before that
+moment and so much; so from then on, by our clock, it could have been missed.
+"""
+
 CLOCKS: Final = """
 SELECT c.namespace, c.hop, c.caller, c.callee, c.caller_instance, c.callee_instance, c.last_seen_us,
   c.committed_us - c.ok_us AS at_least_us, c.received_us - c.sent_us AS at_most_us
@@ -276,6 +284,7 @@ VIEWS: Final = {
     "paused": PAUSED,
     "beats": BEATS,
     "lives": LIVES,
+    "lags": LAGS,
     "clocks": CLOCKS,
     "asked": ASKED,
     "timeouts": TIMEOUTS,

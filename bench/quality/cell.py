@@ -344,6 +344,7 @@ class Cell:
     def sign(self, attempt: Attempt, agent: Process, event: str, **more: Value) -> None:
         """Let *agent* say something of *attempt*."""
         heard = agent.say(event, self.clock.now, **dotted(attempt), **more)
+        attempt.sign_said_s = self.clock.now
         attempt.sign_heard_s = min(attempt.sign_heard_s, heard.first_s)
         if heard.last_s < math.inf:
             attempt.sign_last_heard_s = max(attempt.sign_last_heard_s, heard.last_s)

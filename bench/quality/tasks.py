@@ -63,6 +63,7 @@ class Attempt:
     sign_heard_s: float = math.inf
     began_heard_s: float = math.inf
     sign_last_heard_s: float = 0.0
+    sign_said_s: float = 0.0
     truths: list[Truth] = field(default_factory=list)
     over: bool = False
 
