@@ -346,6 +346,7 @@ class Cell:
         heard = agent.say(event, self.clock.now, **dotted(attempt), **more)
         attempt.sign_said_s = self.clock.now
         attempt.sign_heard_s = min(attempt.sign_heard_s, heard.first_s)
+        attempt.signs.append((agent.instance, self.clock.now, heard.first_s))
         if heard.last_s < math.inf:
             attempt.sign_last_heard_s = max(attempt.sign_last_heard_s, heard.last_s)
         if event == "task.started":
@@ -398,6 +399,7 @@ class Cell:
         heard = agent.say("task.finished", self.clock.now, task__outcome=outcome,
                           task__exit_code=code, **dotted(attempt))  # fmt: skip
         attempt.sign_heard_s = min(attempt.sign_heard_s, heard.first_s)
+        attempt.signs.append((agent.instance, self.clock.now, heard.first_s))
         return heard.first_s
 
     def report(
