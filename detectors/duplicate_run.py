@@ -151,7 +151,8 @@ weighed AS (
   SELECT p.namespace AS namespace, p.task AS task, p.name AS name,
     coalesce(t.service, p.agent_service) AS service, t.queue AS queue, p.attempt AS attempt,
     p.first_attempt, p.agent AS agent, p.other_agent, p.host, p.agent_service, p.started_us,
-    p.sign_seen_us, coalesce(p.first_outcome, 'still running') AS first_outcome,
+    p.sign_seen_us, p.first_finished_seen_us,
+    coalesce(p.first_outcome, 'still running') AS first_outcome,
     coalesce(p.outcome, 'still running') AS outcome, p.most_us - p.least_us AS width_us,
     CASE WHEN NOT p.one_process OR p.attempt <> p.first_attempt AND p.both_ended
       THEN p.sure_us ELSE 0 END AS overlap_us,
@@ -194,7 +195,10 @@ unasked AS (
 SELECT a.namespace, a.task AS subject, a.name, a.service, a.queue, a.started_us AS since_us,
   a.task, a.attempt, a.first_attempt, a.agent, a.other_agent, a.agent_service, a.host, a.outcome,
   a.first_outcome, a.width_us / 2e6 AS clocks_within_s,
-  CASE WHEN a.overlap_us > 0 THEN a.overlap_us / 1e6 ELSE 0.0 END AS overlap_s
+  CASE WHEN a.overlap_us > 0 THEN a.overlap_us / 1e6 ELSE 0.0 END AS overlap_s,
+  CASE WHEN a.overlap_us <= {overlap_min_s} * 1e6 AND a.redone = 0 THEN a.sign_seen_us END
+    AS word_due_us,
+  'dispatcher' AS word_side, a.first_finished_seen_us AS heard_us
 FROM weighed a
 LEFT JOIN unasked u ON u.namespace = a.namespace AND u.task = a.task AND u.agent = a.agent
   AND u.sign_seen_us = a.sign_seen_us
@@ -294,6 +298,18 @@ ORDER BY since_us, subject""",
             [_OUT, *_run("agent-1", -100, -80), *_run("agent-2", -70, -50), _HEARD],
             ["t1"],
             "confirmed",
+        ),
+        Case(
+            "the dispatcher lost what it said before that, and tells so: unknown",
+            [
+                _OUT,
+                *_run("agent-1", -100, -80),
+                *_run("agent-2", -70, -50),
+                {**_HEARD, "phase": "export.failed", "from": -76, "to": -75, "lost": 2},
+                _HEARD,
+            ],
+            ["t1"],
+            "unknown",
         ),
         Case(
             "begun 30 s ago: word of a request for it may come no later",

@@ -81,7 +81,8 @@ told_by AS (
 ),
 closed_again AS (
   SELECT o.namespace, o.task, o.attempt, o.name, o.service, o.queue, o.agent, o.agent_service,
-    o.request_id, o.recorded_state, o.recorded_us, o.recorded_last_us, o.started_seen_us,
+    o.request_id, o.recorded_state, o.recorded_us, o.recorded_seen_us, o.recorded_last_us,
+    o.started_seen_us,
     o.started_last_us, o.running_us, o.enqueued_us, o.enqueued_last_us, o.requeued_us
   FROM attempts o
   WHERE o.last_seen_us > {now} - {occurrence_us} AND o.recorded_us IS NOT NULL
@@ -198,7 +199,8 @@ own AS (
 after_final AS (
   SELECT c.namespace AS namespace, c.task AS task, c.attempt AS attempt, c.name AS name,
     c.service AS service, c.queue AS queue, c.agent AS agent, c.request_id AS request_id,
-    c.recorded_state AS recorded_state, c.started_last_us AS since_us, u.by_us AS by_us
+    c.recorded_state AS recorded_state, c.started_last_us AS since_us, u.by_us AS by_us,
+    c.recorded_seen_us AS heard_us, u.heard_us AS word_due_us
   FROM closed_again c JOIN unasked u ON u.namespace = c.namespace AND u.task = c.task
     AND u.attempt = c.attempt
   WHERE {now} - u.heard_us >= {late_s} * 1e6
@@ -249,24 +251,28 @@ before_needed AS (
 )
 SELECT a.namespace, a.task || '/' || CAST(a.attempt AS VARCHAR) AS subject, a.name, a.service,
   a.queue, a.since_us, a.task, a.attempt, a.request_id, a.agent, a.depends_on, a.what,
-  a.by_us / 1e6 AS by_s
+  a.by_us / 1e6 AS by_s, a.heard_us, a.word_due_us, 'dispatcher' AS word_side
 FROM (
   SELECT namespace, task, attempt, name, service, queue, agent, request_id,
     CAST(NULL AS VARCHAR) AS depends_on, since_us, by_us,
-    'a run of it began after it had been recorded as ' || recorded_state AS what
+    'a run of it began after it had been recorded as ' || recorded_state AS what,
+    heard_us, word_due_us
   FROM after_final
   UNION ALL
   SELECT namespace, task, attempt, name, service, queue, agent, request_id,
     CAST(NULL AS VARCHAR), since_us, by_us,
-    'it was first handed out after it had been recorded as ' || recorded_state
+    'it was first handed out after it had been recorded as ' || recorded_state,
+    CAST(NULL AS BIGINT), CAST(NULL AS BIGINT)
   FROM handed_out
   UNION ALL
   SELECT namespace, task, attempt, name, service, queue, agent, request_id,
-    CAST(NULL AS VARCHAR), since_us, by_us, 'its run ended before it began'
+    CAST(NULL AS VARCHAR), since_us, by_us, 'its run ended before it began',
+    CAST(NULL AS BIGINT), CAST(NULL AS BIGINT)
   FROM ended_first
   UNION ALL
   SELECT namespace, task, attempt, name, service, queue, agent, request_id, depends_on, since_us,
-    max(by_us), 'it began before ' || depends_on || ', on which it depends, had ended'
+    max(by_us), 'it began before ' || depends_on || ', on which it depends, had ended',
+    CAST(NULL AS BIGINT), CAST(NULL AS BIGINT)
   FROM before_needed
   GROUP BY namespace, task, attempt, name, service, queue, agent, request_id, depends_on, since_us
   HAVING min(needed_attempt) <= 1 AND max(CASE WHEN joined_late THEN 1 ELSE 0 END) = 0
@@ -293,6 +299,30 @@ ORDER BY since_us, subject""",
         Case(
             "a run began 1.1 s after the final state",
             [*_OUT, _FINAL, {**_A, "t": -58.9, "phase": "started"}, _HEARD],
+            ["t1/1"],
+            "confirmed",
+        ),
+        Case(
+            "the dispatcher lost what it said in between, and tells so: unknown",
+            [
+                *_OUT,
+                _FINAL,
+                _BEGUN,
+                {**_HEARD, "phase": "export.failed", "from": -56, "to": -55, "lost": 2},
+                _HEARD,
+            ],
+            ["t1/1"],
+            "unknown",
+        ),
+        Case(
+            "it lost something afterwards",
+            [
+                *_OUT,
+                _FINAL,
+                _BEGUN,
+                {**_HEARD, "t": -44, "phase": "export.failed", "from": -46, "to": -45, "lost": 2},
+                _HEARD,
+            ],
             ["t1/1"],
             "confirmed",
         ),
