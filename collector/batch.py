@@ -54,6 +54,42 @@ class Batch:
         return pa.table(list(columns.values()), schema=SCHEMA)
 
 
+def together(first: Batch, second: Batch) -> Batch:
+    """Return the rows of both, in the order of their requests; counts are added up."""
+    for name, number in second.counts.items():
+        first.count(name, number)
+    if not second.rows:
+        return first
+    names = first.columns.keys() | second.columns.keys()
+    columns = {
+        name: pa.chunked_array([_column(first, name), _column(second, name)]).combine_chunks()
+        for name in names
+    }
+    order = pa.array(np.argsort(columns["request"].to_numpy(), kind="stable"))
+
+    def attribute(key: str) -> Array | None:
+        both = [one.attribute(key) if one.rows else None for one in (first, second)]
+        if both[0] is None and both[1] is None:
+            return None
+        parts = [
+            pa.nulls(one.rows, pa.string()) if text is None else text
+            for one, text in zip((first, second), both, strict=True)
+        ]
+        return pa.chunked_array(parts, pa.string()).combine_chunks().take(order)
+
+    return Batch(
+        first.rows + second.rows,
+        {name: column.take(order) for name, column in columns.items()},
+        attribute,
+        first.counts,
+    )
+
+
+def _column(batch: Batch, name: str) -> Array:
+    found = batch.columns["request"] if name == "request" else batch.get(name)
+    return found.dictionary_decode() if pa.types.is_dictionary(found.type) else found
+
+
 def constant(value: object, rows: int, name: str) -> Array:
     """Return *value* repeated, in the type of the column *name*."""
     return pa.repeat(pa.scalar(value, COLUMNS[name]), rows)
@@ -76,8 +112,9 @@ def typed(text: Array, name: str) -> tuple[Array, int]:
         known = pc.or_(yes, pc.is_in(low, pa.array(["false", "0", "no"])))
         values = pc.if_else(known, yes, pa.scalar(None, pa.bool_()))
     else:
+        digits = 15 if kind == pa.int64() else 9
         pattern = (
-            r"^\s*[+-]?\d{1,9}(\.0*)?\s*$"
+            rf"^\s*[+-]?\d{{1,{digits}}}(\.0*)?\s*$"
             if pa.types.is_integer(kind)
             else (r"^\s*[+-]?(\d{1,17}\.?\d{0,17}|\.\d{1,17})([eE][+-]?\d{1,2})?\s*$")
         )

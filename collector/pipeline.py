@@ -10,7 +10,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collector import otlp, pings, standard
+from collector import lost, otlp, pings, standard
 from collector.batch import Batch, constant, plausible_times
 from collector.in_progress import mark_pending, open_partials, settle
 from collector.jsonl import LineParser
@@ -25,7 +25,13 @@ if TYPE_CHECKING:
     from collector.batch import Array
     from collector.rules import Rule
 
-_WAYS: Final = {"lines": "file", "heartbeat": "heartbeat", "ping": "ping", "due": "schedule"}
+_WAYS: Final = {
+    "lines": "file",
+    "heartbeat": "heartbeat",
+    "ping": "ping",
+    "due": "schedule",
+    lost.KIND: lost.WAY,
+}
 """Kind of journal record → way in; all others are OTLP's."""
 
 ROW_BITS: Final = 24
@@ -37,7 +43,7 @@ class Record:
     """One body as the journal holds it."""
 
     id: int
-    kind: str  # of `otlp.ROOTS` or `pings.KINDS`, or lines, or heartbeat
+    kind: str  # of `otlp.ROOTS` or `pings.KINDS`, `lost.KIND`, lines or heartbeat
     arrived_us: int
     meta: Mapping[str, Any]
     body: bytes
@@ -97,6 +103,8 @@ class Pipeline:
         if kind == "lines":
             bodies = [record.body for record in group]
             return self._lines.parse(bodies, arrived, self._scrub, self._limits)
+        if kind == lost.KIND:
+            return lost.batch(group, arrived)
         ours = kind in pings.KINDS
         batch = pings.batch(kind, group, arrived) if ours else _beats(group, arrived)
         batch.columns["body"], scrubbed = self._scrub.text(batch.get("body"))

@@ -10,6 +10,7 @@ import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from detectors._witness import Dark, Witnesses
@@ -104,7 +105,10 @@ class Judge:
         witnesses = Witnesses.of(reader, now_us, heard_us, self._darkness(now_us))
         report.changed += self._retire(now_us)
         due = [one for one in self.detectors if self._due(one, now_us)]
-        looks = [self._looking.submit(self._look, reader, now_us, one) for one in due]
+        worth = self._worth_it(reader, due, now_us)
+        looks = [
+            self._looking.submit(self._look, reader, now_us, one, worth[one.name]) for one in due
+        ]
         for detector, look in zip(due, looks, strict=True):
             took_s = 0.0
             begun = time.perf_counter()
@@ -193,20 +197,36 @@ class Judge:
         return gone
 
     def _look(
-        self, reader: duckdb.DuckDBPyConnection, now_us: int, detector: Detector
+        self,
+        reader: duckdb.DuckDBPyConnection,
+        now_us: int,
+        detector: Detector,
+        worth: bool | Exception,  # noqa: FBT001 - ours
     ) -> tuple[list[dict[str, Any]], float]:
         """Return what *detector* sees, and how many seconds it took; in a thread of its own."""
         begun = time.perf_counter()
+        if isinstance(worth, Exception):
+            raise worth
+        if not worth:
+            return [], 0.0
         with reader.cursor() as cursor:
-            seen = self._worth_it(cursor, detector, now_us)
-            rows = self._rows(cursor, detector, now_us) if seen else []
+            rows = self._rows(cursor, detector, now_us)
         return rows, time.perf_counter() - begun
 
-    def _worth_it(self, reader: duckdb.DuckDBPyConnection, detector: Detector, now_us: int) -> bool:
-        """Say whether *detector* could find anything: planning its SELECT is most of the work."""
-        settings = self._settings.get(detector.name, {})
-        signs = detector.signs(now_us, settings, self._occurrence_s)
-        return not signs or any(reader.execute(one).fetchone() for one in signs)
+    def _worth_it(
+        self, reader: duckdb.DuckDBPyConnection, due: Sequence[Detector], now_us: int
+    ) -> dict[str, bool | Exception]:
+        """Say which of *due* could find anything: planning a SELECT is most of the work."""
+        signs: dict[str, dict[str, str]] = {}
+        for one in due:
+            settings = self._settings.get(one.name, {})
+            for relation, sign in one.signs(now_us, settings, self._occurrence_s).items():
+                signs.setdefault(relation, {})[one.name] = sign
+        worth: dict[str, bool | Exception] = {one.name: not one.only_if for one in due}
+        for met in self._looking.map(partial(_met, reader), signs.items()):
+            for name, said in met.items():
+                worth[name] = worth[name] or said
+        return worth
 
     def _rows(
         self, reader: duckdb.DuckDBPyConnection, detector: Detector, now_us: int
@@ -309,6 +329,30 @@ class Judge:
     def _count(self, detector: Detector, verdict: str) -> None:
         key = (detector.name, verdict)
         self.totals[key] = self.totals.get(key, 0) + 1
+
+
+def _met(
+    reader: duckdb.DuckDBPyConnection, asked: tuple[str, Mapping[str, str]]
+) -> dict[str, bool | Exception]:
+    """Return whose sign some row of a relation meets: one look at it serves them all."""
+    relation, signs = asked
+    if len(signs) == 1:
+        [(name, sign)] = signs.items()
+        query = f"SELECT 1 FROM {relation} a WHERE {sign} LIMIT 1"
+    else:
+        each = ", ".join(f"max(CASE WHEN {sign} THEN 1 END)" for sign in signs.values())
+        query = f"SELECT {each} FROM {relation} a"
+    try:
+        with reader.cursor() as cursor:
+            row = cursor.execute(query).fetchone()
+    except Exception as error:  # noqa: BLE001 - it is that detector's; the others carry on
+        if len(signs) == 1:
+            return {name: error}
+        met: dict[str, bool | Exception] = {}
+        for one in signs.items():
+            met |= _met(reader, (relation, dict([one])))
+        return met
+    return {name: bool(said) for name, said in zip(signs, row or [None], strict=True)}
 
 
 def _dark(finding: Finding, to_us: int) -> Dark:

@@ -23,10 +23,14 @@ UNKNOWN: Final = "\N{EN DASH}"
 COLUMNS: Final = ("namespace", "subject", "name", "service", "queue", "since_us")
 """What every detector's SELECT returns; a detector with a `witness` also `deadline_us`.
 
-`heard_us`, where returned, is when that which began it was heard, by our clock: `since_us` is by
-the sender's, which may be ahead. `severity`, where returned, replaces the detector's for that row;
-`unproven`, where it is not null, says why that row can be no more than *unknown*. Every further
-column is evidence: plain numbers and strings.
+`heard_us`, where returned, is from when on, by our clock, a word about it could be heard:
+`since_us` is by the sender's, which may be ahead or behind (see the view `lags`). `severity`, where
+returned, replaces the detector's for that row; `unproven`, where it is not null, says why that row
+can be no more than *unknown*. `word_due_us` is by when, by our clock, the word that is missed
+usually comes: what its side lost until then may be that word, and the row is *unknown*; `word_of`
+is the instance that would have said it (else any), `word_side` its side (else the witness).
+Without it, no single loss explains what is found. Every further column is evidence: plain numbers
+and strings.
 """
 
 
@@ -99,13 +103,12 @@ class Detector:
 
     def signs(
         self, now_us: int, settings: Mapping[str, Any], occurrence_s: float = 900.0
-    ) -> list[str]:
-        """Return `only_if` as SELECTs that give a row where it is met, filled in as `query` is."""
+    ) -> dict[str, str]:
+        """Return `only_if`, filled in as `query` is."""
         values = self._filled(now_us, settings, occurrence_s)
-        return [
-            f"SELECT 1 FROM {relation} a WHERE {condition.format_map(values)} LIMIT 1"
-            for relation, condition in self.only_if.items()
-        ]
+        return {
+            relation: condition.format_map(values) for relation, condition in self.only_if.items()
+        }
 
     def _filled(
         self, now_us: int, settings: Mapping[str, Any], occurrence_s: float

@@ -2,7 +2,8 @@
 
 Absence counts where the missing phase was seen before for that service and name, the side
 that would speak has been heard since the deadline, every followed file has been read past
-it, and no gap of ours lies in between. Otherwise the verdict is unknown, or has to wait.
+it, and no gap of ours or its own lies in between: of its own, where what is missed would have been
+said just then. Otherwise the verdict is unknown, or has to wait.
 """
 
 from __future__ import annotations
@@ -39,6 +40,21 @@ class Dark(NamedTuple):
     to_us: int
 
 
+class Lost(NamedTuple):
+    """Records of one process that will never come, made between two moments by our clock."""
+
+    namespace: str
+    side: str | None
+    service: str
+    instance: str
+    from_us: int
+    to_us: int
+
+
+_NEAR_US: Final = 2_000_000
+"""So far ways to us differ: what was lost so shortly before a word may have followed it."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Side:
     first_us: int
@@ -57,6 +73,7 @@ class Witnesses:
     now_us: int
     heard_us: int | None
     dark: Sequence[Dark] = ()
+    lost: Sequence[Lost] = ()
 
     @classmethod
     def of(
@@ -71,7 +88,8 @@ class Witnesses:
         *dark* are times at which a source was not heard, as far as they are known.
         """
         sides = reader.execute(
-            "SELECT namespace, side, min(first_us), max(last_seen_us), bool_or(way = 'file' AND"
+            "SELECT namespace, side, min(least(first_us, first_seen_us)),"
+            " max(last_seen_us), bool_or(way = 'file' AND"
             " coalesce(sign_seen_us, record_seen_us, log_seen_us) IS NOT NULL),"
             " count(DISTINCT service) FROM sources GROUP BY ALL"
         ).fetchall()
@@ -79,6 +97,10 @@ class Witnesses:
         covered = reader.execute(
             "SELECT DISTINCT namespace, measure, service, key FROM rates"
         ).fetchall()
+        lost: list[Lost] = []
+        if reader.execute("SELECT 1 FROM losses LIMIT 1").fetchone():
+            told = "SELECT namespace, side, service, instance, from_us, to_us FROM lost"
+            lost = [Lost(*one) for one in reader.execute(told).fetchall()]
         return cls(
             {(space, side): _Side(*known) for space, side, *known in sides},
             gaps,
@@ -86,6 +108,7 @@ class Witnesses:
             now_us,
             heard_us,
             dark,
+            lost,
         )
 
     def weigh(
@@ -94,6 +117,10 @@ class Witnesses:
         """Yield each row with its evidence; what was never covered, once per service and name."""
         told: set[tuple[str, str, str]] = set()
         for row in rows:
+            side = row.get("word_side") or detector.witness
+            if side and self._was_lost(side, row):
+                yield row, Evidence("unknown", f"records of the {side}'s side were lost just then")
+                continue
             if detector.witness is None:
                 yield row, Evidence("ok")
                 continue
@@ -139,11 +166,40 @@ class Witnesses:
             for one in self.dark
         )
 
+    def _was_lost(self, side: str, row: Mapping[str, Any]) -> bool:
+        """Say whether the word that is missed may be among what was lost.
+
+        That is so where whoever was to say it lost something when it was due. One who tells of a
+        loss without saying which side it is on (a collector on the way) may have lost any.
+        """
+        due, who = row.get("word_due_us"), row.get("word_of")
+        if due is None or not self.lost:
+            return False
+        since = _since(row)
+        known = self.sides.get((row["namespace"], side))
+        alone = known is not None and known.services == 1
+        return any(
+            one.namespace == row["namespace"]
+            and one.from_us < due
+            and one.to_us > since - _NEAR_US
+            and (
+                one.side is None
+                or (
+                    (one.instance == who if who else one.side == side)
+                    and (who is not None or alone or one.service == row["service"])
+                )
+            )
+            for one in self.lost
+        )
+
 
 def _since(row: Mapping[str, Any]) -> int:
-    """Return since when it is silent: a clock that is ahead must not hide that we were away."""
+    """Return since when it is silent, by our clock where that is known.
+
+    A clock that is ahead must not hide that we were away, nor one that is behind claim it.
+    """
     heard = row.get("heard_us")
-    return int(row["since_us"] if heard is None else min(row["since_us"], heard))
+    return int(row["since_us"] if heard is None else heard)
 
 
 _UNCOVERED: Final = (

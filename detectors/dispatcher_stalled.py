@@ -53,6 +53,12 @@ def _alive(ago_s: float = 0.0, agent: str = "a-1", **more: object) -> dict[str, 
     return {**one, "t": -ago_s, **more}
 
 
+def _beats(ago_s: float) -> dict[str, object]:
+    """Return a beat of the dispatcher, which promises one every 20 s."""
+    one = {"side": "dispatcher", "service": "oxr", "phase": "heartbeat", "instance": "oxr-1"}
+    return {**one, "t": -ago_s, "beat_s": 20.0}
+
+
 def _due(ago_s: float = 61.0, **more: object) -> list[dict[str, object]]:
     """Return a schedule that the dispatcher has fired before, and that was due so long ago."""
     one = {**_D, "schedule": "nightly", "task_name": None, "queue": None}
@@ -75,7 +81,8 @@ WITH waiting AS (
     CASE WHEN o.eta_us > o.enqueued_last_us THEN o.eta_us ELSE o.enqueued_last_us END
       AS eligible_us,
     CASE WHEN o.eta_us > o.enqueued_seen_us AND o.eta_us > o.enqueued_last_us THEN o.eta_us
-      WHEN o.enqueued_last_us > o.enqueued_seen_us THEN o.enqueued_last_us
+      WHEN o.enqueued_last_us > o.enqueued_us AND o.enqueued_last_us > o.enqueued_seen_us
+        THEN o.enqueued_last_us
       ELSE o.enqueued_seen_us END AS known_us
   FROM open_attempts o
   WHERE o.enqueued_us IS NOT NULL AND o.running_us IS NULL AND o.sign_us IS NULL
@@ -84,14 +91,21 @@ WITH waiting AS (
     AND NOT EXISTS (SELECT 1 FROM paused p WHERE p.namespace = o.namespace
       AND p.queue = coalesce(o.queue, ''))
 ),
+speaks AS (
+  SELECT namespace, service, max(last_seen_us) AS seen_us, max(beat_s) AS beat_s,
+    max(CASE WHEN lag_us > 0 AND last_seen_us > {now} - 600000000 THEN lag_us ELSE 0 END) AS lag_us
+  FROM instances WHERE side = 'dispatcher' GROUP BY namespace, service
+),
 due AS (
   SELECT s.namespace AS namespace, coalesce(s.service, '') AS service, s.schedule AS schedule,
-    min(d.due_us) AS due_us
+    min(d.due_us + coalesce(k.lag_us, 0)) AS due_us
   FROM open_dues d JOIN schedules s ON s.namespace = d.namespace AND s.schedule = d.schedule
+  LEFT JOIN speaks k ON k.namespace = s.namespace AND k.service = coalesce(s.service, '')
   WHERE d.expected_us IS NOT NULL AND NOT coalesce(d.paused, FALSE)
     AND d.expected_us > d.expected_seen_us - 3600000000
     AND NOT coalesce(s.paused, FALSE) AND d.due_us > coalesce(s.paused_last_us, 0)
-    AND d.due_us > s.fired_last_us + 30000000 AND d.due_us < {now} AND s.fired_way <> 'ping'
+    AND d.due_us > s.fired_last_us + 30000000 AND d.due_us + coalesce(k.lag_us, 0) < {now}
+    AND s.fired_way <> 'ping'
   GROUP BY s.namespace, s.service, s.schedule
 ),
 spaces AS (
@@ -121,8 +135,8 @@ past AS (
     coalesce(o.priority, '') AS priority, coalesce(o.name, '') AS name,
     coalesce(o.agent_service, '') AS agent_service, coalesce(o.agent, '') AS agent,
     coalesce(o.running_seen_us, o.sign_seen_us) AS handed_us,
-    CASE WHEN o.eta_us > o.enqueued_last_us THEN o.eta_us ELSE o.enqueued_last_us END
-      AS eligible_us
+    CASE WHEN o.enqueued_last_us > o.running_last_us THEN o.enqueued_us
+      WHEN o.eta_us > o.enqueued_last_us THEN o.eta_us ELSE o.enqueued_last_us END AS eligible_us
   FROM attempts o
   WHERE coalesce(o.running_seen_us, o.sign_seen_us) IS NOT NULL
     AND EXISTS (SELECT 1 FROM idle i WHERE i.namespace = o.namespace)
@@ -212,7 +226,7 @@ stalled AS (
     CASE WHEN min(r.name) = max(r.name) THEN min(r.name) END AS name,
     CAST(sum(r.waiting) AS BIGINT) AS waiting, min(r.known_us) AS known_us,
     min(r.example) AS example, max(r.free) AS free, max(i.handed_us) AS handed_us,
-    max(i.least_us) AS least_us, max(i.gap_times) AS gap_times,
+    max(i.least_us) AS least_us, max(i.gap_times) AS gap_times, max(i.silence_us) AS silence_us,
     max(coalesce(u.pause_us, 0)) AS pause_us, max(coalesce(l.p50_us, 0)) AS wait_us
   FROM ready r
   JOIN idle i ON i.namespace = r.namespace AND i.service = r.service
@@ -226,13 +240,21 @@ judged AS (
     CAST(greatest(1.0 * s.least_us, s.gap_times * s.pause_us, s.gap_times * s.wait_us) AS BIGINT)
       AS limit_us
   FROM stalled s
+),
+weighed AS (
+  SELECT j.*, CASE WHEN k.beat_s IS NOT NULL AND k.seen_us < j.since_us + j.limit_us THEN 1
+      ELSE 0 END AS unheard,
+    CASE WHEN {now} - k.seen_us >= greatest(1.0 * j.silence_us, 3e6 * k.beat_s) THEN 1 ELSE 0 END
+      AS dark
+  FROM judged j LEFT JOIN speaks k ON k.namespace = j.namespace AND k.service = j.service
 )
 SELECT j.namespace, CASE WHEN j.service = '' THEN 'dispatcher' ELSE j.service END AS subject,
-  j.name, j.service, j.queue, j.since_us, j.since_us + j.limit_us AS deadline_us, j.waiting,
+  j.name, j.service, j.queue, j.since_us, j.since_us + j.limit_us AS deadline_us,
+  CASE WHEN j.unheard = 1 THEN 'the dispatcher has not been heard since' END AS unproven, j.waiting,
   j.example, j.free, ({now} - j.handed_us) / 1e6 AS silent_s,
   ({now} - j.known_us) / 1e6 AS oldest_s,
   j.pause_us / 1e6 AS usual_gap_s, j.limit_us / 1e6 AS limit_s
-FROM judged j WHERE {now} - j.since_us > j.limit_us
+FROM weighed j WHERE {now} - j.since_us > j.limit_us AND (j.unheard = 0 OR j.dark = 1)
 ORDER BY since_us, subject""",
     clears="""
 SELECT namespace, CASE WHEN coalesce(service, '') = '' THEN 'dispatcher' ELSE service END
@@ -278,6 +300,40 @@ FROM attempts WHERE coalesce(running_us, sign_us) IS NOT NULL GROUP BY 1, 2""",
                 {**_D, "t": -20, "phase": "recorded", "task": "t9", "state": "success"},
             ],
             [],
+        ),
+        Case(
+            "the dispatcher's clock is ahead: what waits for 61 s by ours",
+            [*_ran(200), {**_waits(-30), "arrived": -61.0}, _alive()],
+            ["oxr"],
+            "confirmed",
+        ),
+        Case(
+            "the dispatcher's clock is ahead: what waits for 60 s by ours",
+            [*_ran(200), {**_waits(-30), "arrived": -60.0}, _alive()],
+            [],
+        ),
+        Case(
+            "an ID that ended long ago is queued anew: it was not taken before those that wait",
+            [*_ran(900, "t8"), *_ran(200), _waits(), _waits(20, "t8"), _alive()],
+            ["oxr"],
+            "confirmed",
+        ),
+        Case(
+            "it promises a beat, and was heard since it could be late",
+            [*_ran(200), _waits(), _alive(), _beats(0)],
+            ["oxr"],
+            "confirmed",
+        ),
+        Case(
+            "it promises a beat, and was not heard since: its next word may tell",
+            [*_ran(200), _waits(), _alive(), _beats(2)],
+            [],
+        ),
+        Case(
+            "it promises a beat, and has fallen silent: what it hands out is not heard either",
+            [*_ran(200), _waits(125), _alive(), _beats(66)],
+            ["oxr"],
+            "unknown",
         ),
         Case("nothing waits", [*_ran(200), _alive()], []),
         Case("its ETA has not come", [*_ran(200), _waits(100, eta=50), _alive()], []),
@@ -417,6 +473,17 @@ FROM attempts WHERE coalesce(running_us, sign_us) IS NOT NULL GROUP BY 1, 2""",
             "confirmed",
         ),
         Case("a schedule was due 59 s ago", [*_ran(200), *_due(59), _alive()], []),
+        Case(
+            "a schedule was due 300 s ago by a clock that is 250 s behind",
+            [*_ran(200), *_due(300, arrived=-50, instance="oxr-1"), _alive()],
+            [],
+        ),
+        Case(
+            "a schedule was due 311 s ago by a clock that is 250 s behind",
+            [*_ran(200), *_due(311, arrived=-61, instance="oxr-1"), _alive()],
+            ["oxr"],
+            "confirmed",
+        ),
         Case("the schedule is paused", [*_ran(200), *_due(paused=True), _alive()], []),
         Case(
             "another schedule was fired since",

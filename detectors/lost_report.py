@@ -49,11 +49,14 @@ DETECTOR = Detector(
     covered_by="record",
     thresholds={"report_grace_s": 30.0},
     sql="""
-SELECT a.namespace, a.task || '/' || CAST(a.attempt AS VARCHAR) AS subject, a.name, a.service,
-  a.queue, a.finished_us AS since_us,
+SELECT a.namespace AS namespace, a.task || '/' || CAST(a.attempt AS VARCHAR) AS subject,
+  a.name AS name, a.service AS service, a.queue AS queue, a.finished_us AS since_us,
   CAST(a.finished_seen_us + {report_grace_s} * 1e6 AS BIGINT) AS deadline_us,
-  a.finished_seen_us AS heard_us,
-  a.task, a.attempt, a.agent, a.outcome, a.exit_code,
+  least(a.finished_seen_us, a.finished_us + coalesce(c.lag_us, 0)) AS heard_us,
+  a.finished_seen_us + CAST(greatest(2000000, 1.5 * coalesce(l.p95_us, 10000000)) AS BIGINT)
+    AS word_due_us,
+  a.task AS task, a.attempt AS attempt, a.agent AS agent, a.outcome AS outcome,
+  a.exit_code AS exit_code,
   ({now} - a.finished_seen_us) / 1e6 AS waited_s,
   CASE WHEN a.report_answer = 'call.committed' THEN 'accepted but not recorded'
     WHEN a.report_call = 'call.gave_up' THEN 'the agent gave up on it'
@@ -64,6 +67,10 @@ SELECT a.namespace, a.task || '/' || CAST(a.attempt AS VARCHAR) AS subject, a.na
     WHEN a.report_call = 'call.sent' THEN 'sent, no answer seen'
     ELSE 'never sent' END AS report
 FROM open_attempts a
+LEFT JOIN lags c ON c.namespace = a.namespace AND c.service = coalesce(a.agent_service, '')
+  AND c.instance = a.agent
+LEFT JOIN learned l ON l.namespace = a.namespace AND l.measure = 'record' AND l.n >= 20
+  AND l.service = coalesce(a.service, '') AND l.key = coalesce(a.name, '')
 WHERE a.finished_us IS NOT NULL AND a.recorded_us IS NULL AND a.requeued_us IS NULL
   AND a.dead_lettered_us IS NULL AND coalesce(a.reports, TRUE) AND NOT a.joined_late
   AND {now} - a.finished_seen_us > {report_grace_s} * 1e6
@@ -74,6 +81,12 @@ SELECT namespace, task || '/' || CAST(attempt AS VARCHAR) AS subject,
 FROM attempts WHERE recorded_us IS NOT NULL OR requeued_us IS NOT NULL""",
     fix="Set {task} to {outcome}: {agent} ended it so, and the report was: {report}. Let the agent"
     " log and retry failed reports.",
+    only_if={
+        "open_attempts": (
+            "a.finished_us IS NOT NULL AND a.recorded_us IS NULL AND {now} - a.finished_seen_us > "
+            "{report_grace_s} * 1e6"
+        ),
+    },
     cases=[
         Case(
             "ended 31 s ago, nothing recorded",
@@ -85,6 +98,26 @@ FROM attempts WHERE recorded_us IS NOT NULL OR requeued_us IS NOT NULL""",
             "ended 30 s ago",
             [*_SEEN, {**_A, "t": -30, "phase": "finished", "task": "t1", "outcome": "success"}],
             [],
+        ),
+        Case(
+            "the dispatcher lost what it said just then, and tells so: unknown",
+            [
+                *_SEEN,
+                {**_A, "t": -31, "phase": "finished", "task": "t1", "outcome": "success"},
+                {**_D, "t": -20, "phase": "export.failed", "from": -30.5, "to": -29.5},
+            ],
+            ["t1/1"],
+            "unknown",
+        ),
+        Case(
+            "it lost something before the run ended",
+            [
+                *_SEEN,
+                {**_A, "t": -31, "phase": "finished", "task": "t1", "outcome": "success"},
+                {**_D, "t": -20, "phase": "export.failed", "from": -38, "to": -37},
+            ],
+            ["t1/1"],
+            "confirmed",
         ),
         Case(
             "recorded in time",

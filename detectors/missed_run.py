@@ -147,11 +147,13 @@ grouped AS (
     CASE WHEN sum(CASE WHEN doubt IS NULL THEN 1 ELSE 0 END) = 0 THEN max(doubt) END AS unproven,
     coalesce(min(CASE WHEN doubt IS NULL THEN since_us END), min(since_us)) AS since_us,
     coalesce(min(CASE WHEN doubt IS NULL THEN deadline_us END), min(deadline_us)) AS deadline_us,
-    max(grace_s) AS grace_s, min(run) AS run
+    max(grace_s) AS grace_s, min(run) AS run, max(pinged) AS pinged
   FROM doubted GROUP BY namespace, schedule, way
 )
 SELECT a.namespace, a.schedule AS subject, a.schedule AS name, a.service, a.queue, a.since_us,
-  a.deadline_us, a.unproven, a.way, a.times, a.grace_s, ({now} - a.since_us) / 1e6 AS late_s, a.run,
+  a.deadline_us, CASE WHEN a.pinged = 0 THEN a.deadline_us END AS word_due_us,
+  'dispatcher' AS word_side, a.unproven, a.way, a.times, a.grace_s,
+  ({now} - a.since_us) / 1e6 AS late_s, a.run,
   CASE WHEN a.way = 'no end'
     THEN CAST(a.times AS VARCHAR) || ' of its runs (' || a.run || ' first) began up to '
       || CAST(CAST(round(({now} - a.since_us) / 1e6) AS BIGINT) AS VARCHAR)
@@ -180,6 +182,17 @@ FROM schedules WHERE fired_last_us IS NOT NULL""",
             [*_ran(7000), _due(301)],
             ["backup"],
             "confirmed",
+        ),
+        Case(
+            "its dispatcher lost what it said when it was due: unknown",
+            [
+                _fired(7000),
+                _due(301),
+                _heard(0),
+                {**_D, "t": -200, "phase": "export.failed", "from": -290, "to": -289},
+            ],
+            ["backup"],
+            "unknown",
         ),
         Case("due 300 s ago: still within the start grace", [*_ran(7000), _due(300)], []),
         Case(

@@ -67,14 +67,15 @@ DETECTOR = Detector(
     thresholds={"limit_grace_s": 10.0, "usual_times": 3.0, "samples_min": 50.0, "floor_s": 60.0},
     sql="""
 WITH late AS (
-  SELECT a.* FROM (
+  SELECT a.*, least(a.began_seen_us, a.began_us + coalesce(c.lag_us, 0)) AS heard_us FROM (
     SELECT a.*, l.p99_us, CASE WHEN a.timeout_s IS NOT NULL
         THEN CAST((a.timeout_s + {limit_grace_s}) * 1e6 AS BIGINT)
       WHEN l.n >= {samples_min}
         THEN CAST(greatest({usual_times} * l.p99_us, {floor_s} * 1e6) AS BIGINT) END AS limit_us
     FROM (
-      SELECT o.namespace, o.task, o.attempt, o.name, o.service, o.queue, o.agent, o.request_id,
-        o.timeout_s, o.sign_last_seen_us, coalesce(o.started_us, o.beat_us) AS began_us,
+      SELECT o.namespace, o.task, o.attempt, o.name, o.service, o.queue, o.agent,
+        o.agent_service, o.request_id, o.timeout_s, o.sign_last_seen_us,
+        coalesce(o.started_us, o.beat_us) AS began_us,
         coalesce(o.started_seen_us, o.beat_seen_us) AS began_seen_us
       FROM open_attempts o
       WHERE coalesce(o.started_us, o.beat_us) IS NOT NULL AND o.finished_us IS NULL
@@ -84,6 +85,8 @@ WITH late AS (
     LEFT JOIN learned l ON l.namespace = a.namespace AND l.measure = 'run'
       AND l.service = coalesce(a.service, '') AND l.key = coalesce(a.name, '')
   ) a
+  LEFT JOIN lags c ON c.namespace = a.namespace AND c.service = coalesce(a.agent_service, '')
+    AND c.instance = a.agent
   WHERE {now} - a.began_seen_us > a.limit_us
 ),
 newest AS (
@@ -93,8 +96,8 @@ newest AS (
 )
 SELECT a.namespace, a.task || '/' || CAST(a.attempt AS VARCHAR) AS subject, a.name, a.service,
   a.queue, a.began_us AS since_us,
-  CASE WHEN a.sign_last_seen_us > a.began_seen_us + a.limit_us THEN a.began_us
-    ELSE a.began_seen_us + a.limit_us END AS deadline_us, a.began_seen_us AS heard_us,
+  CASE WHEN a.sign_last_seen_us > a.began_seen_us + a.limit_us THEN a.heard_us
+    ELSE a.began_seen_us + a.limit_us END AS deadline_us, a.heard_us,
   CASE WHEN a.timeout_s IS NULL THEN 'info' ELSE 'warning' END AS severity,
   a.task, a.attempt, a.request_id, a.agent, ({now} - a.began_seen_us) / 1e6 AS running_s,
   a.limit_us / 1e6 AS limit_s, a.timeout_s AS declared_s, a.p99_us / 1e6 AS usual_p99_s,

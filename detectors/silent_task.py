@@ -43,10 +43,15 @@ WITH agents AS (
       THEN 1 ELSE 0 END) AS down
   FROM lives l GROUP BY l.namespace, l.instance
 )
-SELECT a.namespace, a.task || '/' || CAST(a.attempt AS VARCHAR) AS subject, a.name, a.service,
-  a.queue, a.sign_last_us AS since_us, a.sign_last_seen_us + a.limit_us AS deadline_us,
-  a.sign_last_seen_us AS heard_us,
-  a.task, a.attempt, a.request_id, a.agent, ({now} - a.sign_last_seen_us) / 1e6 AS silent_s,
+SELECT a.namespace AS namespace, a.task || '/' || CAST(a.attempt AS VARCHAR) AS subject,
+  a.name AS name, a.service AS service, a.queue AS queue, a.sign_last_us AS since_us,
+  a.sign_last_seen_us + a.limit_us AS deadline_us,
+  least(a.sign_last_seen_us, a.sign_last_us + coalesce(c.lag_us, 0)) AS heard_us,
+  a.agent AS word_of,
+  CASE WHEN NOT a.reports THEN a.sign_last_seen_us + CAST(a.interval_us AS BIGINT) END
+    AS word_due_us,
+  a.task AS task, a.attempt AS attempt, a.request_id AS request_id, a.agent AS agent,
+  ({now} - a.sign_last_seen_us) / 1e6 AS silent_s,
   a.interval_us / 1e6 AS interval_s, a.limit_us / 1e6 AS limit_s
 FROM (
   SELECT a.*,
@@ -63,6 +68,8 @@ FROM (
   ) a WHERE a.interval_us IS NOT NULL
 ) a
 LEFT JOIN agents g ON g.namespace = a.namespace AND g.instance = a.agent
+LEFT JOIN lags c ON c.namespace = a.namespace AND c.service = coalesce(a.agent_service, '')
+  AND c.instance = a.agent
 WHERE {now} - a.sign_last_seen_us > a.limit_us
   AND (a.joined_late OR coalesce(g.down, 0) = 0 AND coalesce(g.back_us, 0) < a.sign_last_us)
   AND NOT EXISTS (SELECT 1 FROM instances i WHERE i.namespace = a.namespace AND i.instance = a.agent

@@ -52,7 +52,9 @@ DETECTOR = Detector(
     thresholds={"error_grace_s": 10.0, "retry_grace_s": 30.0},
     sql="""
 SELECT a.namespace, a.subject, a.name, a.service, a.queue, a.failed_at AS since_us,
-  a.last_seen_us + a.grace_us AS deadline_us, a.last_seen_us AS heard_us,
+  a.last_seen_us + a.grace_us AS deadline_us,
+  least(a.last_seen_us, a.failed_at + coalesce(l.lag_us, 0)) AS heard_us,
+  a.last_seen_us + a.grace_us AS word_due_us, a.caller_instance AS word_of,
   a.task, a.attempt, a.request_id, a.purpose,
   a.caller_instance, a.error, a.status_code, a.waited_s, a.verdict
 FROM (
@@ -70,6 +72,8 @@ FROM (
       AND coalesce(c.gave_up_us, c.failed_us) > c.first_seen_us - 3600000000
   ) a
 ) a
+LEFT JOIN lags l ON l.namespace = a.namespace AND l.service = coalesce(a.service, '')
+  AND l.instance = a.caller_instance
 WHERE {now} - a.last_seen_us > a.grace_us
   AND EXISTS (SELECT 1 FROM sources s WHERE s.namespace = a.namespace AND s.service = a.service
     AND s.log_seen_us IS NOT NULL)
@@ -97,6 +101,29 @@ ORDER BY since_us, subject""",
     },
     cases=[
         Case("given up, no error logged, no retry", [*_LOGS, *_FAILED], ["r1"], "confirmed"),
+        Case(
+            "the caller lost what it said then, and tells so: unknown",
+            [*_LOGS, *_FAILED, {**_C, "t": -5, "phase": "export.failed", "from": -30, "to": -29}],
+            ["r1"],
+            "unknown",
+        ),
+        Case(
+            "another one did",
+            [
+                *_LOGS,
+                *_FAILED,
+                {
+                    **_LOGS[0],
+                    "instance": "agent-2",
+                    "t": -5,
+                    "phase": "export.failed",
+                    "from": -30,
+                    "to": -29,
+                },
+            ],
+            ["r1"],
+            "confirmed",
+        ),
         Case(
             "the retry may still come",
             [

@@ -45,15 +45,20 @@ DETECTOR = Detector(
     covered_by="accept",
     thresholds={"start_grace_s": 60.0},
     sql="""
-SELECT a.namespace, a.task || '/' || CAST(a.attempt AS VARCHAR) AS subject, a.name, a.service,
-  a.queue, a.running_us AS since_us, a.running_seen_us + a.grace_us AS deadline_us,
-  a.running_seen_us AS heard_us,
-  a.task, a.attempt, a.request_id, ({now} - a.running_seen_us) / 1e6 AS silent_s,
+SELECT a.namespace AS namespace, a.task || '/' || CAST(a.attempt AS VARCHAR) AS subject,
+  a.name AS name, a.service AS service, a.queue AS queue, a.running_us AS since_us,
+  a.running_seen_us + a.grace_us AS deadline_us,
+  least(a.running_seen_us, a.running_us + coalesce(c.lag_us, 0)) AS heard_us,
+  a.running_seen_us + a.usual_us AS word_due_us, g.caller_instance AS word_of,
+  a.task AS task, a.attempt AS attempt, a.request_id AS request_id,
+  ({now} - a.running_seen_us) / 1e6 AS silent_s,
   a.grace_us / 1e6 AS grace_s, g.caller_instance AS handed_to,
   CASE WHEN g.gave_up_us IS NOT NULL THEN 'its caller gave up' WHEN g.ok_us IS NOT NULL
     THEN 'its caller got the answer' END AS dispatch_call
 FROM (
-  SELECT a.*, CAST(greatest({start_grace_s} * 1e6, 3 * coalesce(l.p99_us, 0)) AS BIGINT) AS grace_us
+  SELECT a.*,
+    CAST(greatest({start_grace_s} * 1e6, 3 * coalesce(l.p99_us, 0)) AS BIGINT) AS grace_us,
+    CAST(greatest(2000000, 1.5 * coalesce(l.p95_us, 10000000)) AS BIGINT) AS usual_us
   FROM (SELECT o.* FROM open_attempts o WHERE o.running_us IS NOT NULL AND o.sign_us IS NULL
     AND o.recorded_us IS NULL AND o.requeued_us IS NULL AND o.dead_lettered_us IS NULL
     AND NOT o.joined_late) a
@@ -64,6 +69,8 @@ LEFT JOIN (SELECT namespace, request_id, min(caller_instance) AS caller_instance
     max(gave_up_us) AS gave_up_us, max(ok_us) AS ok_us
   FROM calls WHERE purpose = 'dispatch' AND request_id IS NOT NULL GROUP BY namespace, request_id
 ) g ON g.namespace = a.namespace AND g.request_id = a.request_id
+LEFT JOIN (SELECT namespace, service, min(lag_us) AS lag_us FROM lags GROUP BY namespace, service
+) c ON c.namespace = a.namespace AND c.service = coalesce(a.service, '')
 WHERE {now} - a.running_seen_us > a.grace_us
   AND NOT EXISTS (SELECT 1 FROM attempts b WHERE b.namespace = a.namespace AND b.task = a.task
     AND b.attempt > a.attempt)
@@ -92,6 +99,26 @@ FROM attempts WHERE sign_us IS NOT NULL OR recorded_us IS NOT NULL OR requeued_u
             "handed out 60 s ago: still within the grace",
             [*_SEEN, {**_D, "t": -60, "phase": "dispatched", "task": "t1"}],
             [],
+        ),
+        Case(
+            "an agent lost what it said just then, and tells so: unknown",
+            [
+                *_SEEN,
+                {**_D, "t": -61, "phase": "dispatched", "task": "t1"},
+                {**_A, "t": -30, "phase": "export.failed", "from": -60, "to": -59, "lost": 3},
+            ],
+            ["t1/1"],
+            "unknown",
+        ),
+        Case(
+            "it lost something long after a sign of it was due",
+            [
+                *_SEEN,
+                {**_D, "t": -61, "phase": "dispatched", "task": "t1"},
+                {**_A, "t": -20, "phase": "export.failed", "from": -30, "to": -29, "lost": 3},
+            ],
+            ["t1/1"],
+            "confirmed",
         ),
         Case(
             "the dispatch call was committed, which hands it out too",

@@ -21,7 +21,7 @@ SEVERITIES: Final = get_args(Severity)
 
 _FIXED: Final = (
     "namespace", "subject", "name", "service", "queue", "since_us", "deadline_us", "heard_us",
-    "severity", "task", "attempt", "request_id", "unproven",
+    "severity", "task", "attempt", "request_id", "unproven", "word_due_us", "word_of", "word_side",
 )  # fmt: skip
 
 

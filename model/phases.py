@@ -34,6 +34,7 @@ OTHER: Final = (
     "instance.stopped",
     "schedule.expected",
     "schedule.fired",
+    "export.failed",
 )
 
 PHASES: Final = (*TASK, *CALLER, *CALLEE, *OTHER)

@@ -23,6 +23,9 @@ _DISPATCH: Final = "(phase = 'dispatched' OR phase = 'call.committed' AND purpos
 _RUNNING: Final = f"({_DISPATCH} OR phase = 'recorded' AND state = 'running')"
 _ENDED: Final = "phase = 'finished' AND coalesce(outcome, '') <> 'yielded'"
 _BEGUN: Final = "(phase = 'started' OR phase = 'finished' AND kind = 'span')"
+_THEIRS: Final = "way <> 'sequence'"
+"""What we say of a source is no sign of it."""
+
 _DISPATCHER_SAYS: Final = (
     "phase IN ('enqueued', 'dispatched', 'recorded', 'requeued', 'dead_lettered',"
     " 'call.received', 'call.committed', 'call.errored')"
@@ -276,7 +279,7 @@ INSTANCES: Final = Relation(
         "instance": "coalesce(instance, '')",
         "boot": "coalesce(boot, '')",
     },
-    where="service IS NOT NULL OR instance IS NOT NULL",
+    where=f"(service IS NOT NULL OR instance IS NOT NULL) AND {_THEIRS}",
     columns=(
         _fixed("side", "side"),
         _fixed("host", "host"),
@@ -304,6 +307,7 @@ SOURCES: Final = Relation(
         "service": "coalesce(service, '')",
         "way": "way",
     },
+    where=_THEIRS,
     columns=(
         Column("first_us", "min", "ts_us"),
         Column("last_us", "max", "ts_us"),
@@ -477,8 +481,35 @@ FIRES: Final = Relation(
     closed="ended_us IS NOT NULL OR run LIKE 'at:%'",
 )
 
+LOSSES: Final = Relation(
+    name="losses",
+    doc="Records of one process that will never come, as it said, or as its numbering shows.",
+    keys={
+        "namespace": "namespace",
+        "service": "coalesce(service, '')",
+        "instance": "coalesce(instance, '')",
+        # a total is of all that bears the same attributes; what is no total stands for itself
+        "series": (
+            "concat_ws(' ', name, error, CASE WHEN lost_total IS NOT NULL THEN attr_values END)"
+        ),
+        "start_us": "CASE WHEN lost_total IS NULL THEN ts_us ELSE coalesce(from_us, 0) END",
+        "total": "CAST(coalesce(lost_total, -1) AS BIGINT)",
+    },
+    phases=("export.failed",),
+    columns=(
+        _fixed("side", "side"),
+        _last("lost", "coalesce(lost, 1)", kind="DOUBLE"),
+        Column("from_us", "min", "from_us"),
+        Column("to_us", "max", "to_us"),
+        Column("first_us", "min", "ts_us"),
+        Column("last_us", "max", "ts_us"),
+        Column("last_seen_us", "max", "arrived_us"),
+    ),
+    closed="TRUE",
+)
+
 RELATIONS: Final = (
-    ATTEMPTS, RUNS, CALLS, INSTANCES, SOURCES, LIMITS, SAMPLES, SCHEDULES, DUES, FIRES,
+    ATTEMPTS, RUNS, CALLS, INSTANCES, SOURCES, LIMITS, SAMPLES, SCHEDULES, DUES, FIRES, LOSSES,
 )  # fmt: skip
 """Every folded relation. `marks` and `rates` are kept by the store beside them."""
 
@@ -488,4 +519,4 @@ MARKS: Final = (
 )
 """Columns of `marks`: recent signals with a phase, or of error level, in sequence."""
 
-MARKS_WHERE: Final = f"phase IS NOT NULL OR severity >= {ERROR_SEVERITY}"
+MARKS_WHERE: Final = f"(phase IS NOT NULL OR severity >= {ERROR_SEVERITY}) AND {_THEIRS}"

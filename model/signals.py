@@ -61,6 +61,11 @@ COLUMNS: Final = {
     "quota_limit": _F,  # calls that the callee allows in its window
     "quota_left": _F,
     "trace_broken": _B,  # it bore a trace context that is none
+    "sequence": _I,  # counts what one life of a process says
+    "lost": _F,  # records that will never come
+    "lost_total": _F,  # the same, since `from_us`
+    "from_us": _I,  # from when to when they were made, as far as it is known
+    "to_us": _I,
     "clean": _B,
     "depth": _F,
     "oldest_age_s": _F,
@@ -130,6 +135,10 @@ ATTRIBUTES: Final = {
     "schedule.due": "due_us",
     "schedule.start_grace_s": "start_grace_s",
     "schedule.run_grace_s": "run_grace_s",
+    "zombiewatch.sequence": "sequence",
+    "export.lost": "lost",
+    "export.from": "from_us",
+    "export.to": "to_us",
     # CI/CD conventions
     "cicd.pipeline.task.run.id": "task",
     "cicd.pipeline.task.name": "task_name",
@@ -148,6 +157,8 @@ SETTABLE: Final = frozenset(
         "arrived_us",
         "expect_s",
         "trace_broken",
+        "sequence",
+        "lost_total",
         "kind",
         "way",
         "source",

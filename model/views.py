@@ -76,6 +76,14 @@ instance was heard of last, by our clock and by its own; `newest` is 1 for the l
 spoke at the same time: that is a pool of processes, and a new one ends no other.
 """
 
+LAGS: Final = """
+SELECT namespace, service, instance, min(lag_us) AS lag_us
+FROM instances WHERE lag_us IS NOT NULL GROUP BY namespace, service, instance"""
+"""How old an instance's signals are at least when they arrive: how far its clock is behind ours,
+and its way to us. What it said at a moment of its clock, and after, was not heard before that
+moment and so much; so from then on, by our clock, it could have been missed.
+"""
+
 CLOCKS: Final = """
 SELECT c.namespace, c.hop, c.caller, c.callee, c.caller_instance, c.callee_instance, c.last_seen_us,
   c.committed_us - c.ok_us AS at_least_us, c.received_us - c.sent_us AS at_most_us
@@ -243,14 +251,42 @@ Where one limit was said more than once by one service, the greatest counts; of 
 the least.
 """
 
+_SCRAPE_US: Final = 60_000_000
+"""So often metrics are exported, where nothing else is said (the default of OpenTelemetry)."""
+
+LOST: Final = f"""
+SELECT l.namespace AS namespace, l.side AS side, l.service AS service, l.instance AS instance,
+  l.lost AS lost, l.from_us + coalesce(i.lag_us, 0) AS from_us,
+  l.to_us + coalesce(i.lag_us, 0) AS to_us
+FROM (
+  SELECT o.namespace, o.service, o.instance, o.side,
+    CASE WHEN o.total < 0 THEN o.lost ELSE o.total - coalesce(o.before, 0) END AS lost,
+    CASE WHEN o.total < 0 THEN coalesce(o.from_us, o.first_us - {_SCRAPE_US})
+      WHEN o.before IS NOT NULL THEN o.before_us
+      ELSE greatest(o.start_us, o.first_us - {_SCRAPE_US}) END AS from_us,
+    CASE WHEN o.total < 0 THEN coalesce(o.to_us, o.first_us) ELSE o.first_us END AS to_us
+  FROM (SELECT k.*, max(k.total) OVER earlier AS before, max(k.last_us) OVER earlier AS before_us
+    FROM losses k WINDOW earlier AS (PARTITION BY k.namespace, k.service, k.instance, k.series,
+      k.start_us ORDER BY k.total ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)) o
+) l
+LEFT JOIN lags i
+  ON i.namespace = l.namespace AND i.service = l.service AND i.instance = l.instance
+WHERE l.lost > 0"""
+"""Records that will never come: whose, how many, and between which moments by our clock.
+
+Of a total that counts on, what was added since it was told last is lost since then.
+"""
+
 VIEWS: Final = {
     "learned": LEARNED,
     "queues": QUEUES,
     "paused": PAUSED,
     "beats": BEATS,
     "lives": LIVES,
+    "lags": LAGS,
     "clocks": CLOCKS,
     "asked": ASKED,
     "timeouts": TIMEOUTS,
+    "lost": LOST,
 }
 """Name → SELECT, each over the relations, `rates` and `marks` only."""

@@ -84,6 +84,7 @@ class Cell:
         """When it all ends."""
         self.times = 1.0
         self.spans = rng.random() < 0.5  # noqa: PLR2004 - a half
+        self.numbered = rng.random() < 0.5  # noqa: PLR2004 - likewise
         self.dark: list[tuple[str, float, float, bool]] = []
         """Sides that are not heard: service, from, to, and whether what is held comes late."""
         self.waiting: dict[str, deque[Attempt]] = defaultdict(deque)
@@ -134,13 +135,14 @@ class Cell:
         must: bool = True,
         attempt: Attempt | None = None,
         early_s: float = 0.0,
+        word: tuple[str, float] = ("", 0.0),
     ) -> Truth:
         """Write down that *subject* is true from *true_s* on, by what has been heard then."""
         by = failure or self.failure
         made = Truth(
             by.name if by else "noise", detector or (by.detector if by else ""), self.name,
             subject, self.clock.now if since_s is None else since_s, true_s, until_s, must,
-            early_s=early_s,
+            early_s=early_s, word_of=word[0], word_s=word[1],
         )  # fmt: skip
         if attempt is not None:
             attempt.truths.append(made)
@@ -157,6 +159,7 @@ class Cell:
             self._ahead[host] = clock(self.path.noise, self.rng)
         made = start(self.path, self._ahead[host], self.clock.now, (self.name, side, service),
                      (instance, self._names[instance]))  # fmt: skip
+        made.exporter.numbered = self.numbered
         if self.slow and service == self.slow[0]:
             made.exporter.slow_from_s, made.exporter.slow_to_s, made.exporter.slow_s = self.slow[1:]
         made.exporter.dark += [one[1:] for one in self.dark if one[0] == service]
@@ -341,7 +344,9 @@ class Cell:
     def sign(self, attempt: Attempt, agent: Process, event: str, **more: Value) -> None:
         """Let *agent* say something of *attempt*."""
         heard = agent.say(event, self.clock.now, **dotted(attempt), **more)
+        attempt.sign_said_s = self.clock.now
         attempt.sign_heard_s = min(attempt.sign_heard_s, heard.first_s)
+        attempt.signs.append((agent.instance, self.clock.now, heard.first_s))
         if heard.last_s < math.inf:
             attempt.sign_last_heard_s = max(attempt.sign_last_heard_s, heard.last_s)
         if event == "task.started":
@@ -394,6 +399,7 @@ class Cell:
         heard = agent.say("task.finished", self.clock.now, task__outcome=outcome,
                           task__exit_code=code, **dotted(attempt))  # fmt: skip
         attempt.sign_heard_s = min(attempt.sign_heard_s, heard.first_s)
+        attempt.signs.append((agent.instance, self.clock.now, heard.first_s))
         return heard.first_s
 
     def report(

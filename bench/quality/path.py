@@ -48,6 +48,11 @@ class Exporter:
     slow_to_s: float = math.inf
     slow_s: tuple[float, float] = (0.0, 0.0)
     dark: list[tuple[float, float, bool]] = field(default_factory=list)
+    numbered: bool = False
+    """Whether its records bear a number each: then a gap tells what was lost."""
+    number: int = 0
+    said_s: float = 0.0
+    """When it said what was not lost last."""
     second: int = -1
     losing: str = ""
     """Whether what is said in this second is lost, and how: `told` or `silent`."""
@@ -72,6 +77,8 @@ class Path:
         self.records = 0
         self.lost: dict[tuple[str, str], str] = {}
         """Namespace, and task or request, of which something was lost; and how."""
+        self.told: dict[str, list[tuple[str, str, float, float]]] = defaultdict(list)
+        """By namespace, whose records are known to be lost: service, instance, from, to."""
         self._rng = rng
         self._waiting: dict[int, dict[int, tuple[Exporter, list[Record]]]] = defaultdict(dict)
 
@@ -90,6 +97,9 @@ class Path:
     def send(self, exporter: Exporter, at_s: float, record: Record) -> Heard:
         """Take *record*, which was made at *at_s*; say when the sidecar hears it."""
         self.records += 1
+        if exporter.numbered:
+            wire.number(record, exporter.number)
+            exporter.number += 1
         if self._loses(exporter, at_s, record):
             return Heard(math.inf, math.inf)
         return self._send(exporter, at_s, record)
@@ -98,21 +108,39 @@ class Path:
         """Say whether *record* is lost; what was lost a while ago is told by its process."""
         if int(at_s) != exporter.second:
             if exporter.losing == "told" and exporter.lost:
-                clock_s = at_s + exporter.ahead_s
-                said: dict[str, wire.Value] = {"export.lost": exporter.lost}
-                told = wire.log("export.failed", clock_s, said, severity=17)
-                self._send(exporter, at_s, told)
+                self._tell(exporter, at_s)
             dice, noise = self._rng.random(), self.noise
             silent = "silent" if dice < noise.told_loss + noise.silent_loss else ""
             exporter.losing = "told" if dice < noise.told_loss else silent
+            if silent and exporter.numbered:
+                exporter.losing = "told"
             exporter.second, exporter.lost = int(at_s), 0
         if not exporter.losing:
+            exporter.said_s = at_s
             return False
         exporter.lost += 1
         for one in record.attributes:
             if one.key in {"task.id", "request.id", "schedule.name"}:
                 self.lost[exporter.namespace, one.value.string_value] = exporter.losing
         return True
+
+    def _tell(self, exporter: Exporter, at_s: float) -> None:
+        """Let it be known what was lost: by the next number, or by a record that says so."""
+        from_s, to_s = float(exporter.second), exporter.second + 1.0
+        if exporter.numbered:
+            from_s, to_s = min(exporter.said_s, from_s), max(at_s, to_s)
+        else:
+            ahead_s = exporter.ahead_s
+            said: dict[str, wire.Value] = {
+                "export.lost": exporter.lost,
+                "export.from": wire.micros(from_s + ahead_s),
+                "export.to": wire.micros(to_s + ahead_s),
+            }
+            told = wire.log("export.failed", at_s + ahead_s, said, severity=17)
+            self._send(exporter, at_s, told)
+        who = [one.value.string_value for one in exporter.resource.attributes
+               if one.key in {"service.name", "service.instance.id"}]  # fmt: skip
+        self.told[exporter.namespace].append((who[0], who[1], from_s, to_s))
 
     def _send(self, exporter: Exporter, at_s: float, record: Record) -> Heard:
         rng, noise = self._rng, self.noise

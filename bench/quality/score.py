@@ -19,6 +19,8 @@ _TOLERATED_S: Final = 5.0
 _AFTER_S: Final = 15.0
 """So long after its end a thing may still be told: it was looked at just before."""
 _EARLY_S: Final = 0.5
+_NEAR_S: Final = 12.0
+"""What was lost so near the moment of a word may have been that word."""
 
 
 @dataclass(slots=True)
@@ -122,6 +124,10 @@ def _blind(truth: Truth, run: Run) -> str:
     for begin_s, end_s in run.gaps:
         if end_s - begin_s > _TOLERATED_S and begin_s < truth.true_s and end_s > truth.since_s:
             return "the sidecar was away"
+    for service, instance, begin_s, end_s in run.told.get(truth.namespace, ()):
+        if truth.word_of in {service, instance} and begin_s < truth.word_s + _NEAR_S \
+                and end_s > truth.since_s - _NEAR_S:  # fmt: skip
+            return f"{instance} lost records just then"
     if truth.detector != "source_dark":
         for service, begin_s, end_s, _ in run.dark.get(truth.namespace, ()):
             if begin_s < truth.true_s + 90 and end_s + 15 > truth.since_s:

@@ -26,6 +26,10 @@ class Truth:
     must: bool = True
     blind: str = ""
     early_s: float = 0.0
+    word_of: str = ""
+    """The service, or the instance, whose word is missed."""
+    word_s: float = 0.0
+    """By when it would surely have been said."""
 
 
 @dataclass(slots=True)

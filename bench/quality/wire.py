@@ -90,6 +90,11 @@ def span(
     return made
 
 
+def number(record: Record, number: int) -> None:
+    """Let *record* bear its place among all that its process says."""
+    record.attributes.append(_pair("zombiewatch.sequence", "int", number))
+
+
 def bodies(heard: Iterable[tuple[Resource, list[Record]]]) -> list[tuple[str, bytes]]:
     """Return the requests that bring *heard*: the kind of journal record, and the body."""
     logs, traces = ExportLogsServiceRequest(), ExportTraceServiceRequest()

@@ -84,6 +84,8 @@ class Run:
     """As `Cell.dark`, by namespace."""
     lost: dict[tuple[str, str], str] = field(default_factory=dict)
     """As `Path.lost`."""
+    told: dict[str, list[tuple[str, str, float, float]]] = field(default_factory=dict)
+    """As `Path.told`."""
     tasks: int = 0
     records: int = 0
     took_s: float = 0.0
@@ -187,7 +189,7 @@ class World:
         self.sidecar.stop(now)
         made.truths = self.truths.told
         made.dark = {cell.name: cell.dark for cell in self.cells if cell.dark}
-        made.lost = self.path.lost
+        made.lost, made.told = self.path.lost, self.path.told
         made.tasks = sum(cell.submitted for cell in self.cells)
         made.records = self.path.records
         made.took_s = time.perf_counter() - begun

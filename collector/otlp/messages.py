@@ -76,6 +76,7 @@ _TABLE: Final[dict[str, dict[str, tuple[int, str]]]] = {
     "ResourceSpans": {"resource": (1, "Resource"), "scopeSpans": (2, "[ScopeSpans]")},
     "Traces": {"resourceSpans": (1, "[ResourceSpans]")},
     "NumberPoint": {
+        "startTimeUnixNano": (2, "fixed64"),
         "timeUnixNano": (3, "fixed64"),
         "asDouble": (4, "double"),
         "asInt": (6, "sfixed64"),

@@ -1,8 +1,9 @@
-"""Metrics → samples of queues: what is known and names a queue is kept, the rest counted.
+"""Metrics → samples of queues, and what exporters lost; the rest is counted.
 
 All that one resource says of one queue for one moment is one signal, `queue.sampled`. Points of
 several attribute sets (partitions, priorities) are added up; of ages and pauses the greatest is
-kept. Changes since the last export (delta temporality) are no totals, and are left out.
+kept. Changes since the last export (delta temporality) are no totals, and are left out. What says
+that records were lost is read beside them (see `losses.py`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from collector.attributes import Attributes, beside, texts
-from collector.batch import Array, Batch
+from collector.batch import Array, Batch, together
+from collector.otlp import losses
 from collector.otlp.records import attributes, resource_lists
 from collector.otlp.values import field, inside, micros
 from model.signals import ATTRIBUTES
@@ -80,9 +82,9 @@ class _Points(NamedTuple):
 def flatten_metrics(
     decoded: pa.RecordBatch, arrived_us: NDArray[np.int64], scrub: Scrub, limits: RecordLimits
 ) -> Batch:
-    """Return the samples of queues in *decoded* (see `collector.otlp.flatten`).
+    """Return the samples of queues, and the losses, in *decoded* (see `collector.otlp.flatten`).
 
-    Points that are none are counted as `metrics_left_out`.
+    Points that are neither are counted as `metrics_left_out`.
     """
     request, resources = inside(np.arange(decoded.num_rows), decoded.column(0))
     of_resource, scopes = inside(np.arange(len(resources)), resources.field(1))
@@ -122,8 +124,12 @@ def flatten_metrics(
         at = request[samples.resource]
         batch.columns["request"] = pa.array(at)
         batch.columns["arrived_us"] = pa.array(arrived_us[at], pa.int64())
-    batch.count("metrics_left_out", every - used)
-    return batch
+    lost = losses.flatten_losses(
+        losses.Metrics(names, metrics.field("sum"), resource, request), arrived_us, shared,
+        lambda own: own.tidy(scrub, limits, batch.count),
+    )  # fmt: skip
+    batch.count("metrics_left_out", every - used - lost.rows)
+    return together(batch, lost)
 
 
 class _Samples(NamedTuple):

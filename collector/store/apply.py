@@ -58,6 +58,8 @@ _PAUSE_S, _LONGEST_S = 0.1, 30.0
 class Apply:
     """Runs from `start` to `stop`; *between* is done between batches, and when idle each second.
 
+    *made* is shown each batch of signals, in order, before it is folded.
+
     A batch that is not full is begun *every_s* at most: a fold of one record costs as much as one
     of thousands. *short* tells whether what is in memory leaves too little room for a change;
     *relieve* is called then, or when there was not enough: it should leave less in it.
@@ -71,6 +73,7 @@ class Apply:
         recent: Recent,
         *,
         every_s: float,
+        made: Callable[[pa.Table], None],
         between: Work,
         short: Callable[[], bool],
         relieve: Work,
@@ -80,6 +83,7 @@ class Apply:
         self._pipeline = pipeline
         self._fold = fold
         self._recent = recent
+        self._made = made
         self._between = between
         self._short = short
         self._relieve = relieve
@@ -149,10 +153,17 @@ class Apply:
             made = self._signals(batch)
             if made is None:
                 break
+            self._show(made[0])
             self._backlog.learn(batch, made[0].num_rows)
             self._ready.put(made)
             del batch, made  # not to be kept while the next one is waited for
         self._ready.put(None)
+
+    def _show(self, signals: pa.Table) -> None:
+        try:
+            self._made(signals)
+        except Exception:  # noqa: BLE001 - the thread must live: without it nothing is applied
+            _LOG.exception("a batch could not be looked at; it is applied")
 
     @staticmethod
     def _rest_s(next_at: float) -> float:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import pyarrow.compute as pc
 
+from collector import lost
 from model.units import SECOND_US
 
 if TYPE_CHECKING:
@@ -48,5 +49,7 @@ class Stats:
         grouped = sources.group_by(["service", "way"])
         for row in grouped.aggregate([("arrived_us", "max"), ("lag", "max")]).to_pylist():
             key = (row["service"] or "", row["way"])
+            if row["way"] == lost.WAY:  # what we say of a source is no sign of it
+                continue
             if key in self.heard or len(self.heard) < _SOURCES:
                 self.heard[key] = (row["arrived_us_max"], row["lag_max"] / SECOND_US)

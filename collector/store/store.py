@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from collector.ingest import Ingest
 from collector.pipeline import ROW_BITS
+from collector.sequences import Sequences
 from collector.store import allocator, fold, memory
 from collector.store.apply import Apply
 from collector.store.ask import Answer, Ask
@@ -124,6 +125,7 @@ class Store:
             self._fold,
             self._recent,
             every_s=limits.apply_s,
+            made=Sequences(self.append).look,
             between=self._housekeeping,
             short=self._short,
             relieve=self._relieve,

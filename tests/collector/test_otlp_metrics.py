@@ -119,3 +119,55 @@ def test_points_of_several_partitions_are_one_queue() -> None:
 def test_all_else_is_counted_and_no_error(metric: dict[str, Any]) -> None:
     """Other metrics, no queue, no value, changes instead of totals, histograms, summaries."""
     assert taken(("metrics+json", _metrics(metric))) == ([], {"metrics_left_out": 1})
+
+
+def test_what_an_exporter_could_not_send_is_a_loss() -> None:
+    """An SDK's own counter where it bears an error, the Collector's as it is; zero is a start."""
+    began = NOW_NS - 60_000_000_000
+
+    def counter(name: str, temporality: int, *points: dict[str, Any]) -> dict[str, Any]:
+        told = [{**one, "startTimeUnixNano": str(began)} for one in points]
+        return {"name": name, "sum": {"dataPoints": told, "aggregationTemporality": temporality}}
+
+    found, counts = taken(
+        (
+            "metrics+json",
+            _metrics(
+                counter(
+                    "otel.sdk.exporter.log.exported", 2,
+                    _point(500), _point(3, error__type="timeout"),
+                ),
+                counter("otel.sdk.processor.span.processed", 1, _point(2, error__type="full")),
+                counter("otelcol_exporter_send_failed_spans", 2, _point(0)),
+                counter("otelcol_receiver_accepted_spans", 2, _point(9)),
+                _gauge("queue.depth", 5, queue__name="mail"),
+                service__name="agent",
+                service__instance__id="a-1",
+            ),
+        )
+    )  # fmt: skip
+    assert counts == {"metrics_left_out": 2}
+    lost = {one["name"]: one for one in found if one["phase"] == "export.failed"}
+    assert {name: (one["lost"], one["lost_total"], one["error"]) for name, one in lost.items()} == {
+        "otel.sdk.exporter.log.exported": (None, 3.0, "timeout"),
+        "otel.sdk.processor.span.processed": (2.0, None, "full"),
+        "otelcol_exporter_send_failed_spans": (None, 0.0, None),
+    }
+    [one] = [one for one in lost.values() if one["lost"]]
+    assert (one["from_us"], one["to_us"], one["ts_us"]) == (NOW - 60_000_000, NOW, NOW)
+    assert (one["service"], one["instance"], one["kind"]) == ("agent", "a-1", "event")
+    assert [one["depth"] for one in found if one["queue"]] == [5.0]
+
+
+def test_losses_stand_among_samples_in_the_order_of_their_requests() -> None:
+    """Two requests in one batch: each signal has its own request's number."""
+    body = _metrics(
+        _gauge("queue.depth", 1, queue__name="q"),
+        _sum("otelcol_exporter_send_failed_spans", 4, 2),
+        service__name="c",
+    )
+    found, _ = taken(("metrics+json", body), ("metrics+json", body))
+    assert [(one["seq"] >> 24, one["phase"]) for one in found] == [
+        (7, "queue.sampled"), (7, "export.failed"), (8, "queue.sampled"), (8, "export.failed"),
+    ]  # fmt: skip
+    assert len({one["seq"] for one in found}) == 4

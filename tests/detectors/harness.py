@@ -52,7 +52,7 @@ class Memory:
 def signals(rows: Iterable[Mapping[str, Any]], now_us: int = NOW_US) -> pa.Table:
     """Return signals from dictionaries.
 
-    `t`, `end`, `eta`, `due` and `arrived` are seconds relative to *now_us*.
+    `t`, `end`, `eta`, `due`, `from`, `to` and `arrived` are seconds relative to *now_us*.
     """
     made = []
     for number, row in enumerate(rows):
@@ -61,7 +61,7 @@ def signals(rows: Iterable[Mapping[str, Any]], now_us: int = NOW_US) -> pa.Table
         one["seq"] = number
         one["ts_us"] = now_us + round(at * 1e6)
         one["arrived_us"] = now_us + round(one.pop("arrived", one.get("end", at)) * 1e6)
-        for name in ("eta", "due"):
+        for name in ("eta", "due", "from", "to"):
             if name in one:
                 one[f"{name}_us"] = now_us + round(one.pop(name) * 1e6)
         if "end" in one:

@@ -148,8 +148,8 @@ def test_what_a_service_overrides_counts_for_the_sign_too(detector: Detector) ->
         {"service": "a*", "queue": "b", "name": "c?", **dict.fromkeys(detector.thresholds, 0)}
     ]
     with hot([]) as reader:
-        for select in detector.signs(NOW_US, {"overrides": overrides}):
-            assert reader.execute(select).fetchall() == []
+        for relation, sign in detector.signs(NOW_US, {"overrides": overrides}).items():
+            assert reader.execute(f"SELECT 1 FROM {relation} a WHERE {sign}").fetchall() == []
         assert reader.execute(detector.query(NOW_US, {"overrides": overrides})).fetchall() == []
 
 
@@ -233,6 +233,27 @@ def test_a_clock_that_is_ahead_does_not_hide_that_a_source_was_dark() -> None:
     judge.evaluate(after, NOW_US, heard_us=NOW_US)
     judge.evaluate(after, NOW_US + SECOND, heard_us=NOW_US + SECOND)
     assert {one.subject: one.verdict for one in judge.open.values()} == {"t1/1": "unknown"}
+
+
+@pytest.mark.parametrize("ahead_s", [-300.0, 0.0, 300.0])
+@pytest.mark.parametrize(("made_s", "verdict"), [(-50.0, "confirmed"), (-51.0, "unknown")])
+def test_whether_we_were_away_is_told_by_our_clock(
+    ahead_s: float, made_s: float, verdict: str
+) -> None:
+    """We were, until 50 s ago; what was said a second before came when we were back."""
+    *begun, ended = _ended(made_s, "t1")
+    held = {**ended, "arrived": -50.0}
+    rows: list[dict[str, object]] = [*_COVERED, *begun, held, _said(0, "heartbeat")]
+    skew = {"agent": ahead_s, "oxr": 0.0}
+    rows = [{"arrived": one["t"], **one, "t": float(str(one["t"])) + skew[str(one["service"])]}
+            for one in rows]  # fmt: skip
+    relations = hot(rows)
+    relations.execute(
+        f"INSERT INTO gaps VALUES ('push', {NOW_US - 60 * SECOND}, {NOW_US - 50 * SECOND})"
+    )
+    judge = Judge([LOST], Memory())
+    judge.evaluate(relations, NOW_US, heard_us=NOW_US)
+    assert {one.subject: one.verdict for one in judge.open.values()} == {"t1/1": verdict}
 
 
 def test_a_source_whose_words_were_held_was_dark_all_the_same() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -50,7 +51,7 @@ class Stalls(Failure):
 
     def _true(self, cell: Cell, begun_s: float, free_s: float) -> None:
         """From the last hand-out on it may take three times the usual gap."""
-        heard = sorted(cell.account.handed)
+        heard = sorted(at_s for at_s in cell.account.handed if at_s < math.inf)
         gaps = sorted(after - before for before, after in pairwise(heard))
         usual_s = gaps[int(0.9 * len(gaps))] if gaps else 0.0
         base_s = max(free_s, heard[-1] if heard else begun_s)

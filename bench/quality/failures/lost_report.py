@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.quality.calls import Call
-from bench.quality.cell import LIMIT_S
+from bench.quality.cell import DISPATCHER, LIMIT_S
+from bench.quality.failures.zombie_task import USUAL_S
 from bench.quality.kit import Failure
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ class Forgotten(Failure):
 def missing(cell: Cell, attempt: Attempt, agent: Process, heard_s: float, failure: Failure) -> None:
     """Write down that the record of a run, whose end was *heard_s*, is missing until a patrol."""
     made = cell.truth(attempt.subject, heard_s + GRACE_S, attempt=attempt, failure=failure,
-                      detector="lost_report")  # fmt: skip
+                      detector="lost_report",
+                      word=(DISPATCHER, cell.clock.now + USUAL_S))  # fmt: skip
 
     def patrol() -> None:
         if attempt.number not in cell.running:

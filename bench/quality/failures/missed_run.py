@@ -24,7 +24,8 @@ class Skipped(Failure):
             cell.schedule_runs = True
 
         cell.clock.at(due_s + SCHEDULE_S + 5.0, back)
-        cell.truth(SCHEDULE, due_s + SCHEDULE_GRACE_S, since_s=due_s)
+        cell.truth(SCHEDULE, due_s + SCHEDULE_GRACE_S, since_s=due_s,
+                   word=(cell.dispatchers[0].instance, due_s + SCHEDULE_GRACE_S))  # fmt: skip
 
 
 FAILURE = Skipped(needs_s=400.0, absence=True)

@@ -32,8 +32,9 @@ class Hangs(Failure):
             if attempt.over:
                 return
             attempt.over = True  # ends the beats
+            # it has been silent since its last sign, not since it hangs
             cell.truth(attempt.subject, attempt.sign_last_heard_s + _LIMIT_S, attempt=attempt,
-                       failure=self)  # fmt: skip
+                       since_s=attempt.sign_said_s, failure=self)  # fmt: skip
             self._besides(cell, attempt)
             cell.clock.after(_LIMIT_S + cell.rng.uniform(60, 300),
                              lambda: agent.alive and cell.requeue(attempt, agent))  # fmt: skip

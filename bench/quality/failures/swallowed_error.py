@@ -23,7 +23,8 @@ class Swallowed(Failure):
         """Report in vain."""
         heard_s = cell.ended(attempt, agent)
         told = cell.report(attempt, agent, 0.3, status=500)
-        cell.truth(told.request, told.last_s + _GRACE_S, attempt=attempt, failure=self)
+        cell.truth(told.request, told.last_s + _GRACE_S, attempt=attempt, failure=self,
+                   word=(agent.instance, told.last_s + _GRACE_S))  # fmt: skip
         missing(cell, attempt, agent, heard_s, self)
         return True
 

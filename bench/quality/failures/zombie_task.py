@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 GRACE_S = 60.0
 """An agent may take so long to show a sign, or three times as long as it usually takes (p99)."""
+USUAL_S = 5.0
+"""So long, about, it takes from being handed out to a sign, or from an end to its record."""
 _ENOUGH = 20
 _ROUNDED = 1.1
 """What is usual is known to within a tenth."""
@@ -29,7 +31,8 @@ def grace_s(cell: Cell, name: str) -> float:
 def zombie(cell: Cell, attempt: Attempt, agent: Process, failure: Failure) -> None:
     """Write down that *attempt* was handed out for nobody; a dispatcher takes it back later."""
     made = cell.truth(attempt.subject, math.inf, attempt=attempt, failure=failure,
-                      detector="zombie_task")  # fmt: skip
+                      detector="zombie_task",
+                      word=(agent.instance, cell.clock.now + USUAL_S))  # fmt: skip
     since_s = attempt.running_heard_s
 
     def look() -> bool:
