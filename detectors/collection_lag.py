@@ -5,8 +5,10 @@ Of what came from one service by one way in within `window_s`, at least `signals
 than 5% arrived later than `lag_max_s` after the time that they bear: so their 95th percentile is
 above it. It was so in each third of that time, and the delay does not melt away (a replay, or a
 shipper that catches up after an outage, is neither). What is older than an hour when it comes is a
-backfill and does not count. Where calls show that the sender's clock is behind by so much, it is
-that (`clock_skew`), not the way.
+backfill and does not count; nor does what was held through the only time of a minute or more in
+which nothing came. Where calls show that the sender's clock is behind by so much, it is that
+(`clock_skew`), not the way. Where all of an instance's signals come so late, others' of its service
+do not, and no calls tell, it may be either: *unknown*.
 
 ## Impact
 Everything said here of that source comes so much later: a task's end, a missed heartbeat, a lost
@@ -36,6 +38,27 @@ def _signals(
     return [
         {**_A, "phase": "heartbeat", "t": t + i * step - lag, "arrived": t + i * step, **more}
         for i in range(number)
+    ]
+
+
+def _others() -> list[dict[str, object]]:
+    """Return what another instance says, which comes at once."""
+    return _signals(40, 0.1, step=14.0, instance="agent-2")
+
+
+def _held(pause_s: float) -> list[dict[str, object]]:
+    """Return what comes after a pause of so long, at the end of the second third, and in the last.
+
+    A signal of the first third is late as well.
+    """
+    at = -205.0
+    held = _signals(5, 0.0, t=at - 45, step=5.0)
+    return [
+        *_signals(10, 0.1, t=-590.0, step=31.0),
+        *_signals(1, 15.0, t=-450.0),
+        *_signals(1, 0.1, t=at - pause_s),
+        *({**one, "arrived": at + 3 * n} for n, one in enumerate(held)),
+        *_signals(8, 0.1, t=-180.0, step=20.0),
     ]
 
 
@@ -87,7 +110,8 @@ beside AS (
     AND EXISTS (SELECT 1 FROM slow s WHERE s.namespace = k.namespace AND s.service = k.callee)
 ),
 behind AS (
-  SELECT b.namespace, b.instance, max(b.low_us - abs(i.lag_us)) AS by_us
+  SELECT b.namespace, b.instance, max(b.low_us - abs(i.lag_us)) AS by_us,
+    max(CASE WHEN abs(i.lag_us) < 5000000 THEN 1 ELSE 0 END) AS told
   FROM (
     SELECT namespace, instance, peer, max(low_us) AS low_us FROM beside
     GROUP BY namespace, instance, peer HAVING max(low_us) <= min(high_us) + 1000000
@@ -101,6 +125,7 @@ heard AS (
   SELECT o.namespace AS namespace, o.service AS service, o.way AS way, o.instance AS instance,
     o.queue AS queue, o.name AS name, o.arrived_us AS arrived_us,
     o.lag_us - CASE WHEN b.by_us > 0 THEN b.by_us ELSE 0 END AS lag_us,
+    o.lag_us - CASE WHEN coalesce(b.told, 0) = 0 THEN l.lag_us END AS over_us,
     CASE WHEN o.arrived_us > o.since_us + o.window_us * 2 // 3 THEN 3
       WHEN o.arrived_us > o.since_us + o.window_us // 3 THEN 2 ELSE 1 END AS third
   FROM (
@@ -118,26 +143,58 @@ heard AS (
         AND s.service = a.service AND s.way = a.way)
   ) o
   LEFT JOIN behind b ON b.namespace = o.namespace AND b.instance = o.instance
+  LEFT JOIN lags l ON l.namespace = o.namespace AND l.service = o.service
+    AND l.instance = o.instance
+),
+pauses AS (
+  SELECT namespace, service, way, max(from_us) AS from_us, max(to_us) AS to_us
+  FROM (
+    SELECT namespace, service, way, arrived_us AS to_us,
+      max(arrived_us) OVER (PARTITION BY namespace, service, way ORDER BY arrived_us
+        ROWS BETWEEN 1 PRECEDING AND 1 PRECEDING) AS from_us
+    FROM heard
+  ) o
+  WHERE to_us - from_us >= 60000000
+  GROUP BY namespace, service, way HAVING count(*) = 1
+),
+near AS (
+  SELECT namespace, service, way, min(least_us) AS least_us
+  FROM (
+    SELECT namespace, service, way, instance, abs(min(lag_us)) AS least_us FROM heard
+    GROUP BY namespace, service, way, instance
+  ) o
+  GROUP BY namespace, service, way
 ),
 judged AS (
-  SELECT a.namespace, a.service, a.way, a.instance, a.arrived_us, a.lag_us, a.third,
-    CASE WHEN a.lag_us > {lag_max_s} * 1e6 THEN 1 ELSE 0 END AS late
+  SELECT a.namespace AS namespace, a.service AS service, a.way AS way, a.instance AS instance,
+    a.arrived_us AS arrived_us, a.lag_us AS lag_us, a.third AS third,
+    CASE WHEN a.lag_us > {lag_max_s} * 1e6 THEN 1 ELSE 0 END AS late,
+    CASE WHEN a.lag_us > {lag_max_s} * 1e6 AND NOT (n.least_us < {lag_max_s} * 1e6
+        AND coalesce(a.over_us, a.lag_us) <= {lag_max_s} * 1e6) THEN 1 ELSE 0 END AS surely
   FROM heard a
+  JOIN near n ON n.namespace = a.namespace AND n.service = a.service AND n.way = a.way
+  WHERE NOT EXISTS (SELECT 1 FROM pauses p WHERE p.namespace = a.namespace
+    AND p.service = a.service AND p.way = a.way AND a.arrived_us >= p.to_us
+    AND a.arrived_us - a.lag_us <= p.to_us)
 ),
 thirds AS (
-  SELECT namespace, service, way, third, count(*) AS n, sum(late) AS late, avg(lag_us) AS lag_us,
-    avg(arrived_us - {now}) AS at_us
+  SELECT namespace, service, way, third, count(*) AS n, sum(late) AS late, sum(surely) AS surely,
+    avg(lag_us) AS lag_us, avg(arrived_us - {now}) AS at_us
   FROM judged GROUP BY namespace, service, way, third
 ),
 lasting AS (
-  SELECT namespace, service, way FROM thirds
+  SELECT namespace, service, way,
+    CASE WHEN sum(CASE WHEN surely > 0.05 * n THEN 1 ELSE 0 END) = 3 THEN 1 ELSE 0 END AS proven
+  FROM thirds
   GROUP BY namespace, service, way
   HAVING sum(CASE WHEN late > 0.05 * n THEN 1 ELSE 0 END) = 3 AND min(n) >= 0.1 * sum(n)
     AND max(CASE WHEN third = 1 THEN lag_us END) - max(CASE WHEN third = 3 THEN lag_us END)
       <= max(CASE WHEN third = 3 THEN at_us END) - max(CASE WHEN third = 1 THEN at_us END)
 )
 SELECT a.namespace, a.service || ' by ' || a.way AS subject, a.name, a.service, a.queue,
-  a.since_us, a.way, a.signals, a.late, a.p95_us / 1e6 AS lag_p95_s,
+  a.since_us, CASE WHEN a.proven = 0
+    THEN 'all signals of an instance are late, and others'' are not: its clock may be behind' END
+    AS unproven, a.way, a.signals, a.late, a.p95_us / 1e6 AS lag_p95_s,
   a.least_us / 1e6 AS lag_least_s, a.instance, a.instances, a.instances_late
 FROM (
   SELECT j.namespace, j.service, CAST(NULL AS VARCHAR) AS name, CAST(NULL AS VARCHAR) AS queue,
@@ -145,7 +202,7 @@ FROM (
     min(j.lag_us) AS least_us, count(DISTINCT j.instance) AS instances,
     count(DISTINCT CASE WHEN j.late = 1 THEN j.instance END) AS instances_late,
     min(CASE WHEN j.late = 1 THEN j.instance END) AS instance,
-    min(CASE WHEN j.late = 1 THEN j.arrived_us END) AS since_us
+    min(CASE WHEN j.late = 1 THEN j.arrived_us END) AS since_us, max(l.proven) AS proven
   FROM judged j
   JOIN lasting l ON l.namespace = j.namespace AND l.service = j.service AND l.way = j.way
   GROUP BY j.namespace, j.service, j.way
@@ -190,8 +247,20 @@ ORDER BY since_us, subject""",
             "confirmed",
         ),
         Case(
-            "one instance of two is late",
-            [*_signals(20, 60.0), *_signals(40, 0.1, step=14.0, instance="agent-2")],
+            "one instance of two is late, by 60 s or by 71 s",
+            [*_others(), *_signals(10, 60.0, step=60.0), *_signals(10, 71.0, t=-560.0, step=60.0)],
+            _SOURCE,
+            "confirmed",
+        ),
+        Case(
+            "one instance of two is late by 60 s to 70 s, always: its clock may be behind",
+            [*_others(), *_signals(10, 60.0, step=60.0), *_signals(10, 70.0, t=-560.0, step=60.0)],
+            _SOURCE,
+            "unknown",
+        ),
+        Case(
+            "one instance of two is late by 60 s, and was not so an hour ago",
+            [*_others(), *_signals(20, 60.0), *_signals(1, 0.1, t=-4000.0)],
             _SOURCE,
             "confirmed",
         ),
@@ -214,6 +283,12 @@ ORDER BY since_us, subject""",
             ],
             [],
         ),
+        Case(
+            "what was held through a pause of 60 s, and a signal that was late before",
+            _held(60.0),
+            [],
+        ),
+        Case("a pause of 59 s is no outage", _held(59.0), _SOURCE, "confirmed"),
         Case("it began three minutes ago: it may pass", _signals(40, 60.0, t=-190, step=4.5), []),
         Case(
             "it was so until three minutes ago",

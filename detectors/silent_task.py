@@ -35,14 +35,6 @@ DETECTOR = Detector(
     follows=("agent_down", "collection_lag"),
     thresholds={"silence_min_s": 90.0, "beats_missed": 3.0},
     sql="""
-WITH agents AS (
-  SELECT l.namespace, l.instance,
-    max(CASE WHEN l.boot <> '' AND l.mixed = 0 THEN l.next_us END) AS back_us,
-    max(CASE WHEN l.newest = 1 AND l.interval_us IS NOT NULL
-        AND {now} - l.heard_us > greatest(3 * l.interval_us, 60000000)
-      THEN 1 ELSE 0 END) AS down
-  FROM lives l GROUP BY l.namespace, l.instance
-)
 SELECT a.namespace AS namespace, a.task || '/' || CAST(a.attempt AS VARCHAR) AS subject,
   a.name AS name, a.service AS service, a.queue AS queue, a.sign_last_us AS since_us,
   a.sign_last_seen_us + a.limit_us AS deadline_us,
@@ -67,11 +59,12 @@ FROM (
       AND o.sign_last_us > o.sign_last_seen_us - 3600000000
   ) a WHERE a.interval_us IS NOT NULL
 ) a
-LEFT JOIN agents g ON g.namespace = a.namespace AND g.instance = a.agent
+LEFT JOIN fates g ON g.namespace = a.namespace AND g.instance = a.agent
 LEFT JOIN lags c ON c.namespace = a.namespace AND c.service = coalesce(a.agent_service, '')
   AND c.instance = a.agent
 WHERE {now} - a.sign_last_seen_us > a.limit_us
-  AND (a.joined_late OR coalesce(g.down, 0) = 0 AND coalesce(g.back_us, 0) < a.sign_last_us)
+  AND (a.joined_late OR coalesce(g.back_us, 0) < a.sign_last_us AND (g.interval_us IS NULL
+    OR {now} - g.heard_us <= greatest(3 * g.interval_us, 60000000)))
   AND NOT EXISTS (SELECT 1 FROM instances i WHERE i.namespace = a.namespace AND i.instance = a.agent
     AND i.stopped_us IS NOT NULL AND i.stopped_last_us >= a.sign_us)
   AND NOT EXISTS (SELECT 1 FROM attempts b WHERE b.namespace = a.namespace AND b.task = a.task

@@ -76,6 +76,18 @@ instance was heard of last, by our clock and by its own; `newest` is 1 for the l
 spoke at the same time: that is a pool of processes, and a new one ends no other.
 """
 
+FATES: Final = """
+SELECT namespace, instance,
+  max(CASE WHEN boot <> '' AND mixed = 0 THEN next_us END) AS back_us,
+  max(stopped_us) AS stopped_us, max(CASE WHEN newest = 1 THEN heard_us END) AS heard_us,
+  max(CASE WHEN newest = 1 THEN interval_us END) AS interval_us
+FROM lives GROUP BY namespace, instance"""
+"""What has become of each agent instance: by `lives`, for who asks of a task that it ran.
+
+`back_us` is when a new process took its name, `stopped_us` when it said that it stopped, both by
+its own clock; by ours, it was heard of last at `heard_us`, and beats every `interval_us`.
+"""
+
 LAGS: Final = """
 SELECT namespace, service, instance, min(lag_us) AS lag_us
 FROM instances WHERE lag_us IS NOT NULL GROUP BY namespace, service, instance"""
@@ -283,6 +295,7 @@ VIEWS: Final = {
     "paused": PAUSED,
     "beats": BEATS,
     "lives": LIVES,
+    "fates": FATES,
     "lags": LAGS,
     "clocks": CLOCKS,
     "asked": ASKED,

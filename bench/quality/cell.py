@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from bench.quality import calls, skew, wire
+from bench.quality import calls, lag, skew, wire
 from bench.quality.calls import Call
 from bench.quality.process import BEAT_S, Process, clock, start
 from bench.quality.tasks import FAILS, KINDS, Attempt, Kind
@@ -115,8 +115,11 @@ class Cell:
         self._queued_by: Counter[str] = Counter()
         self._lasts: deque[tuple[float, str]] = deque(maxlen=50)
         self.running: dict[int, tuple[Attempt, Process]] = {}
+        self.lags: dict[str, lag.Lags] = defaultdict(lag.Lags)
         self.dispatchers = [self.process("dispatcher", f"cp-{i}") for i in range(2)]
         self.agents = [self.process("agent", f"w-{i}") for i in range(agents)]
+        for service in (DISPATCHER, AGENT):
+            lag.watch(self, service, self.lags[service])
         self.clock.every(SAMPLE_S, self._sample)
         self.clock.every(API_S, self._ask)
         self.clock.every(SCHEDULE_S, self._due)
@@ -160,6 +163,7 @@ class Cell:
         made = start(self.path, self._ahead[host], self.clock.now, (self.name, side, service),
                      (instance, self._names[instance]))  # fmt: skip
         made.exporter.numbered = self.numbered
+        made.lags = self.lags[service]
         if self.slow and service == self.slow[0]:
             made.exporter.slow_from_s, made.exporter.slow_to_s, made.exporter.slow_s = self.slow[1:]
         made.exporter.dark += [one[1:] for one in self.dark if one[0] == service]

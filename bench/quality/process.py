@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from bench.quality import wire
+from bench.quality.lag import Lags
 
 if TYPE_CHECKING:
     import random
@@ -38,6 +39,8 @@ class Process:
     """When the sidecar hears the last of what it has said so far."""
     runs: set[int] = field(default_factory=set)
     """Numbers of the attempts that it works on."""
+    lags: Lags = field(default_factory=Lags)
+    """How late its service's records come."""
 
     def say(self, event: str, at_s: float, **said: Value) -> Heard:
         """Say *event* at *at_s*, with attributes whose dots are written as double underscores."""
@@ -53,6 +56,8 @@ class Process:
         heard = self.path.send(self.exporter, at_s, record)
         if self.heard_s < heard.last_s < float("inf"):
             self.heard_s = heard.last_s
+        if getattr(record, "event_name", "") not in {"call.sent", "call.received"}:
+            self.lags.take(at_s, heard, self.exporter)
         return heard
 
     def beat(self, at_s: float) -> Heard:
