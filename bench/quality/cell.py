@@ -102,14 +102,13 @@ class Cell:
         self.schedule_runs = True
         self.schedule_ends = "success"
         self.account = Account()
-        self.submitted = self.done = 0
+        self.submitted = self.done = self._numbers = 0
         self._truths = truths
         self._names: Counter[str] = Counter()
         self._ahead: dict[str, float] = {}
         self.skewed: set[tuple[str, bool]] = set()
         """Hosts whose clock was told to be off, and whether one beside it was right."""
         self._pairs: Counter[tuple[str, str]] = Counter()
-        self._numbers = 0
         self._old: deque[tuple[float, str]] = deque()
         self._done_by: Counter[str] = Counter()
         self._queued_by: Counter[str] = Counter()
