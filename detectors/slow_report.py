@@ -4,7 +4,8 @@
 At a flat number of finished runs (of report calls, where runs are not seen: retries are not
 counted as load, they follow from slowness), the time that the callee takes for one has been
 rising: nearly every bin of the window's last third lies above nearly every bin of its first
-(`certainty` is the share of such pairs), which a few slow calls cannot bring about. Either
+(`certainty` is the share of such pairs), which a few slow calls cannot bring about. A bin of
+fewer than `bin_calls_min` calls has no quarter, and is left out. Either
 even the fastest quarter of calls takes twice as long as when the window began; or, with
 `pairs_min` pairs of bins to tell by, the 95th percentile has doubled or has risen past half
 of the caller's limit.
@@ -68,6 +69,7 @@ DETECTOR = Detector(
         "bin_s": 60.0,
         "samples_min": 40.0,
         "bins_min": 7.0,
+        "bin_calls_min": 4.0,
         "certainty": 0.9,
         "pairs_min": 25.0,
         "growth": 2.0,
@@ -91,7 +93,8 @@ WITH spread AS (
   SELECT namespace, service, x, max(total) AS n,
     power(2.0, (min(CASE WHEN below >= 0.25 * total THEN bucket END) + 0.5) / 8.0) / 1e6 AS p25_s,
     power(2.0, (min(CASE WHEN below >= 0.95 * total THEN bucket END) + 0.5) / 8.0) / 1e6 AS p95_s
-  FROM summed GROUP BY namespace, service, x
+  FROM (SELECT s.*, CAST(NULL AS VARCHAR) AS name, CAST(NULL AS VARCHAR) AS queue FROM summed s) a
+  GROUP BY namespace, service, x HAVING max(total) >= max({bin_calls_min})
 ), demand AS (
   SELECT a.namespace, CAST(floor(a.bin_us / ({bin_s} * 1e6)) AS BIGINT) AS x, sum(a.n) AS n
   FROM (SELECT r.*, CAST(NULL AS VARCHAR) AS name, CAST(NULL AS VARCHAR) AS queue FROM rates r
@@ -176,17 +179,25 @@ ORDER BY since_us, subject""",
         ),
         Case(
             "load rose as well",
-            _calls([0.2] * 6, per_minute=3)
+            _calls([0.2] * 6)
             and [
-                *(
-                    {**one, "t": float(str(one["t"])) - 360}
-                    for one in _calls([0.2] * 6, per_minute=3)
-                ),
+                *({**one, "t": float(str(one["t"])) - 360} for one in _calls([0.2] * 6)),
                 *(
                     {**one, "request_id": f"late-{one['request_id']}"}
                     for one in _calls([0.6, 0.8, 1.0, 1.2, 1.4, 1.6], per_minute=6)
                 ),
             ],
+            [],
+        ),
+        Case(
+            "four calls a minute, ever slower",
+            _calls([0.2 + 0.1 * i for i in range(14)]),
+            ["oxr"],
+            "confirmed",
+        ),
+        Case(
+            "three calls a minute: a quarter of them is chance",
+            _calls([0.2 + 0.1 * i for i in range(14)], per_minute=3),
             [],
         ),
         Case("too few to tell", _calls([0.2, 0.4, 0.6, 0.8, 1.0, 1.2], per_minute=1), []),
