@@ -116,7 +116,8 @@ dependents AS (
 needed AS (
   SELECT o.namespace, o.task, o.attempt, o.agent, o.agent_service, o.service, o.first_us,
     o.joined_late, o.last_seen_us, coalesce(o.finished_us, o.recorded_us) AS ended_us,
-    coalesce(o.finished_us, o.recorded_us, o.sign_last_us) AS until_us,
+    CASE WHEN o.finished_us = o.finished_last_us OR o.finished_us IS NULL
+      THEN coalesce(o.finished_us, o.recorded_us, o.sign_last_us) END AS until_us,
     CASE WHEN o.finished_us IS NULL AND o.recorded_us IS NOT NULL THEN 1 ELSE 0 END AS recorded,
     CASE WHEN coalesce(o.outcome, o.recorded_state) = 'success'
       OR o.enqueued_last_us - o.enqueued_us > 1000000 AND o.requeued_us IS NULL
@@ -528,6 +529,16 @@ ORDER BY since_us, subject""",
                 {**_D, "t": -80, "phase": "enqueued"},
                 {**_D, "t": -79, "phase": "dispatched"},
                 {**_A, "t": -70, "phase": "started"},
+            ],
+            [],
+        ),
+        Case(
+            "two processes ended what it depends on: which of their clocks counts is not known",
+            [
+                *_NEEDED,
+                *_DEPENDENT,
+                {**_NEEDED_DONE, "t": -55, "instance": "agent-3"},
+                {**_NEEDED_DONE, "t": -30},
             ],
             [],
         ),
