@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _UNITS: Final = (
     (r"_s_per_million$", " (s per million)"),
     (r"_per_s$", " (/s)"),
+    (r"_mb_per_min$", " (MB/min)"),
     (r"_(ms|s|mb)$", r" (\1)"),
     (r"_percent$", " (%)"),
     (r"_", " "),
@@ -90,7 +91,8 @@ _NOTES: Final = """\
   has more that no relation cares for. It is also regular, so gzip has it easy.
 - **Limits are measured alone**, with a core to spare; the sidecar shares all cores between its
   threads and the load generator.
-- **Memory** is resident memory, sampled. A run of {took} s in all says nothing of hours.
+- **Memory** is resident memory, sampled. A growth of a few MB a minute is seen where a case lasts a
+  minute; a run of {took} s in all says nothing of hours.
 """
 
 

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 import psutil
 
+from bench.flatness import flatness
 from bench.machine import ROOT
 from zombiewatch.running import ADDRESS_FILE
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 _START_S: Final = 120.0
 _STALL_S: Final = 60.0
 _LOOK_S: Final = (0.02, 0.25)
+_COUNT_S: Final = 0.5
+"""Files are counted so often: it takes of the cores that the sidecar runs on."""
 
 _SCHEDULED: Final = 2
 """With the inverted process ID above it, Linux' clock of a process's CPU time, in nanoseconds:
@@ -148,16 +151,22 @@ class Sidecar:
 
 
 class Probe:
-    """Watches a process from when it is entered until it is left: CPU seconds, peak memory."""
+    """Watches a process from when it is entered until it is left: CPU seconds, memory.
 
-    def __init__(self, pid: int) -> None:
+    With *folder*, the process's own, also how many files there are.
+    """
+
+    def __init__(self, pid: int, folder: Path | None = None) -> None:
         self._process = psutil.Process(pid)
+        self._folder = folder
         self._clock = (~pid << 3) | _SCHEDULED
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._cpu_before = 0.0
         self.cpu_s = 0.0
         self.peak_mb = 0.0
+        self._rss_mb: list[tuple[float, float]] = []
+        self._files: list[tuple[float, float]] = []
 
     def __enter__(self) -> Self:
         self._cpu_before = self._cpu()
@@ -175,12 +184,30 @@ class Probe:
         with contextlib.suppress(OSError):
             self.cpu_s = self._cpu() - self._cpu_before
 
+    def flat(self) -> dict[str, float]:
+        """Return the figures that say whether memory and, with a folder, files grew."""
+        rss = flatness(self._rss_mb)
+        figures = {
+            "rss_first_third_mb": rss.first,
+            "rss_last_third_mb": rss.last,
+            "rss_growth_mb_per_min": rss.per_min,
+        }
+        if self._files:
+            files = flatness(self._files)
+            figures |= {"files_first_third": files.first, "files_last_third": files.last}
+        return figures
+
     def _cpu(self) -> float:
         return time.clock_gettime(self._clock)
 
     def _watch(self) -> None:
         with contextlib.suppress(psutil.Error):
             while True:
-                self.peak_mb = max(self.peak_mb, self._process.memory_info().rss / 1e6)
+                now, mb = time.monotonic(), self._process.memory_info().rss / 1e6
+                self.peak_mb = max(self.peak_mb, mb)
+                self._rss_mb.append((now, mb))
+                if self._folder and (not self._files or now >= self._files[-1][0] + _COUNT_S):
+                    count = sum(len(names) for _, _, names in os.walk(self._folder))
+                    self._files.append((now, float(count)))
                 if self._done.wait(0.05):
                     return

@@ -51,8 +51,8 @@ class Lost(NamedTuple):
     to_us: int
 
 
-_NEAR_US: Final = 5_000_000
-"""Clocks and ways differ by so much: what was lost so long before a word may have followed it."""
+_NEAR_US: Final = 2_000_000
+"""So far ways to us differ: what was lost so shortly before a word may have followed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +175,7 @@ class Witnesses:
         due, who = row.get("word_due_us"), row.get("word_of")
         if due is None or not self.lost:
             return False
-        since = row.get("heard_us") or row["since_us"]
+        since = _since(row)
         known = self.sides.get((row["namespace"], side))
         alone = known is not None and known.services == 1
         return any(

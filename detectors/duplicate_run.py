@@ -23,10 +23,13 @@ task's effects carry the task ID, so that the second time does nothing.
 """
 
 from detectors._kit import Case, Detector
+from detectors._offsets import OFFSETS, ahead, calls
 
 _A = {"side": "agent", "service": "agent", "task_name": "sync", "task": "t1"}
 _D = {"side": "dispatcher", "service": "oxr", "task_name": "sync", "task": "t1"}
 _OUT = {**_D, "t": -120, "phase": "dispatched"}
+_HEARD = {"side": "dispatcher", "service": "oxr", "t": -45, "phase": "heartbeat"}
+"""A dispatcher that is heard after the second run began: what it would have asked has come."""
 
 
 def _run(
@@ -58,7 +61,7 @@ DETECTOR = Detector(
         "zombie_task",
         "clock_skew",
     ),
-    thresholds={"overlap_min_s": 1.0},
+    thresholds={"overlap_min_s": 1.0, "late_s": 30.0},
     sql="""
 WITH likely AS (
   SELECT DISTINCT o.namespace, o.task FROM attempts o
@@ -72,10 +75,10 @@ again AS (
 ),
 told AS (
   SELECT r.namespace, r.task, r.attempt, r.instance, r.boot, r.service, r.host, r.name,
-    r.started_us, r.finished_us, r.finished_seen_us, r.outcome, r.last_seen_us,
+    r.started_us, r.finished_us, r.finished_seen_us, r.outcome, r.last_seen_us, r.sign_seen_us,
     coalesce(r.finished_us, r.sign_last_us) AS until_us
-  FROM runs r WHERE EXISTS (SELECT 1 FROM again g WHERE g.namespace = r.namespace
-    AND g.task = r.task)
+  FROM runs r WHERE r.instance <> '' AND r.started_us IS NOT NULL
+    AND EXISTS (SELECT 1 FROM again g WHERE g.namespace = r.namespace AND g.task = r.task)
 ),
 tasks AS (
   SELECT o.namespace, o.task, o.attempt, o.service, o.queue, o.recorded_state, o.requeued_us,
@@ -84,8 +87,8 @@ tasks AS (
     AND g.task = o.task)
 ),
 heard AS (
-  SELECT m.namespace, m.task, coalesce(m.instance, '') AS instance, m.phase, m.purpose, m.kind,
-    m.ts_us, m.arrived_us
+  SELECT m.namespace, m.task, coalesce(m.attempt, 1) AS attempt,
+    coalesce(m.instance, '') AS instance, m.phase, m.purpose, m.kind, m.ts_us, m.arrived_us
   FROM marks m WHERE EXISTS (SELECT 1 FROM again g WHERE g.namespace = m.namespace
     AND g.task = m.task)
 ),
@@ -94,74 +97,116 @@ kinds AS (
   FROM heard GROUP BY namespace, task, instance
 ),
 asked AS (
-  SELECT namespace, task, max(ts_us) AS ts_us, max(arrived_us) AS arrived_us
+  SELECT namespace, task, attempt, max(ts_us) AS ts_us, max(arrived_us) AS arrived_us
   FROM heard WHERE phase IN ('enqueued', 'dispatched')
     OR phase = 'call.committed' AND purpose = 'dispatch'
-  GROUP BY namespace, task
+  GROUP BY namespace, task, attempt
 ),
-clock AS (
-  SELECT namespace, instance, min(lag_us) AS least_us, max(lag_us) AS most_us
-  FROM instances WHERE instance <> '' GROUP BY namespace, instance
+asked_of AS (
+  SELECT namespace, task, max(ts_us) AS ts_us, max(arrived_us) AS arrived_us
+  FROM asked GROUP BY namespace, task
 ),
 pairs AS (
   SELECT f.namespace AS namespace, f.task AS task, f.attempt AS first_attempt,
     s.attempt AS attempt, f.instance AS other_agent, s.instance AS agent, s.host AS host,
     s.service AS agent_service, coalesce(s.name, f.name) AS name, s.started_us AS started_us,
+    s.until_us AS until_us, s.sign_seen_us AS sign_seen_us, f.started_us AS first_started_us,
+    f.until_us AS first_until_us, f.sign_seen_us AS first_sign_seen_us,
     f.outcome AS first_outcome, s.outcome AS outcome, f.finished_us AS first_finished_us,
     f.finished_seen_us AS first_finished_seen_us, f.instance = s.instance AND
       (f.boot = s.boot OR f.boot = '' OR s.boot = '') AS one_process,
     f.finished_us IS NOT NULL AND s.finished_us IS NOT NULL AS both_ended,
-    CASE WHEN f.until_us < s.until_us THEN f.until_us ELSE s.until_us END - s.started_us
-      AS overlap_us,
+    f.instance < s.instance OR f.instance = s.instance AND
+      (f.boot < s.boot OR f.boot = s.boot AND f.attempt < s.attempt) AS by_name,
     abs(f.started_us - s.started_us) < 1000000 AND abs(f.until_us - s.until_us) < 1000000
       AS alike
   FROM told f JOIN told s ON s.namespace = f.namespace AND s.task = f.task
-  WHERE f.instance <> '' AND s.instance <> ''
-    AND (f.attempt <> s.attempt OR f.instance <> s.instance OR f.boot <> s.boot)
-    AND (f.started_us < s.started_us OR f.started_us = s.started_us AND
-      (f.instance < s.instance OR f.instance = s.instance AND
-        (f.boot < s.boot OR f.boot = s.boot AND f.attempt < s.attempt)))
+  WHERE (f.attempt <> s.attempt OR f.instance <> s.instance OR f.boot <> s.boot)
     AND (f.last_seen_us > {now} - {occurrence_us} OR s.last_seen_us > {now} - {occurrence_us})
+),
+meet AS (
+  SELECT namespace, other_agent AS instance, agent AS other,
+    min(CASE WHEN first_sign_seen_us < sign_seen_us THEN first_sign_seen_us
+      ELSE sign_seen_us END) AS since_us
+  FROM pairs GROUP BY namespace, other_agent, agent
+),"""
+    + OFFSETS
+    + """,
+aligned AS (
+  SELECT p.*, CASE WHEN p.one_process THEN 0 ELSE c.least_us END AS least_us,
+    CASE WHEN p.one_process THEN 0 ELSE c.most_us END AS most_us
+  FROM pairs p JOIN offsets c ON c.namespace = p.namespace AND c.instance = p.other_agent
+    AND c.other = p.agent
+),
+ordered AS (
+  SELECT p.*, p.first_until_us - (p.started_us - (p.least_us + p.most_us) / 2) AS likely_us,
+    least(p.first_until_us - p.first_started_us, p.until_us - p.started_us,
+      p.first_until_us - p.started_us + p.least_us, p.until_us - p.first_started_us - p.most_us)
+      AS sure_us
+  FROM aligned p
+  WHERE 2 * (p.started_us - p.first_started_us) > p.least_us + p.most_us
+    OR 2 * (p.started_us - p.first_started_us) = p.least_us + p.most_us AND p.by_name
 ),
 weighed AS (
   SELECT p.namespace AS namespace, p.task AS task, p.name AS name,
     coalesce(t.service, p.agent_service) AS service, t.queue AS queue, p.attempt AS attempt,
     p.first_attempt, p.agent AS agent, p.other_agent, p.host, p.agent_service, p.started_us,
+    p.sign_seen_us, p.first_finished_seen_us,
     coalesce(p.first_outcome, 'still running') AS first_outcome,
-    coalesce(p.outcome, 'still running') AS outcome,
-    CASE WHEN p.one_process THEN 0
-      ELSE (CASE WHEN c.most_us > d.most_us THEN c.most_us ELSE d.most_us END)
-        - (CASE WHEN c.least_us < d.least_us THEN c.least_us ELSE d.least_us END) END AS unsure_us,
+    coalesce(p.outcome, 'still running') AS outcome, p.most_us - p.least_us AS width_us,
     CASE WHEN NOT p.one_process OR p.attempt <> p.first_attempt AND p.both_ended
-      THEN p.overlap_us ELSE 0 END AS overlap_us,
-    CASE WHEN p.first_outcome = 'success' AND p.outcome = 'success' AND p.overlap_us <= 0
+      THEN p.sure_us ELSE 0 END AS overlap_us,
+    CASE WHEN p.first_outcome = 'success' AND p.outcome = 'success' AND p.likely_us <= 0
         AND coalesce(f.recorded_state, '') <> 'success' AND (f.requeued_us IS NOT NULL
-          OR p.attempt <> p.first_attempt AND f.recorded_state IS NOT NULL) THEN 1
-      WHEN p.first_outcome = 'success' AND p.outcome = 'success' AND p.overlap_us <= 0
+          OR p.attempt <> p.first_attempt AND f.recorded_state IS NOT NULL
+            AND coalesce(r.arrived_us, 0) <= p.first_finished_seen_us) THEN 1
+      ELSE 0 END AS redone,
+    CASE WHEN p.first_outcome = 'success' AND p.outcome = 'success' AND p.likely_us <= 0
         AND p.attempt = p.first_attempt AND NOT p.one_process AND NOT t.joined_late
         AND p.first_finished_seen_us >= (SELECT min(m.arrived_us) FROM marks m)
         AND q.ts_us < p.first_finished_us AND q.arrived_us <= p.first_finished_seen_us THEN 1
-      ELSE 0 END AS twice
-  FROM pairs p
+      ELSE 0 END AS unasked
+  FROM ordered p
   JOIN tasks t ON t.namespace = p.namespace AND t.task = p.task AND t.attempt = p.attempt
   JOIN tasks f ON f.namespace = p.namespace AND f.task = p.task AND f.attempt = p.first_attempt
-  JOIN clock c ON c.namespace = p.namespace AND c.instance = p.other_agent
-  JOIN clock d ON d.namespace = p.namespace AND d.instance = p.agent
-  LEFT JOIN asked q ON q.namespace = p.namespace AND q.task = p.task
+  LEFT JOIN asked r ON r.namespace = p.namespace AND r.task = p.task
+    AND r.attempt = p.first_attempt
+  LEFT JOIN asked_of q ON q.namespace = p.namespace AND q.task = p.task
   LEFT JOIN kinds k ON k.namespace = p.namespace AND k.task = p.task AND k.instance = p.other_agent
   LEFT JOIN kinds l ON l.namespace = p.namespace AND l.task = p.task AND l.instance = p.agent
   WHERE NOT (p.alike AND p.attempt = p.first_attempt
     AND coalesce(k.most < l.least OR l.most < k.least, FALSE))
+),
+listened AS (
+  SELECT namespace, arrived_us // 10000000 AS bin, min(arrived_us) AS first_us,
+    max(arrived_us) AS last_us
+  FROM marks WHERE side = 'dispatcher' AND arrived_us > {now} - {occurrence_us}
+    AND EXISTS (SELECT 1 FROM again g WHERE g.namespace = marks.namespace)
+  GROUP BY namespace, arrived_us // 10000000
+),
+unasked AS (
+  SELECT w.namespace AS namespace, w.task AS task, w.agent AS agent,
+    w.sign_seen_us AS sign_seen_us,
+    min(CASE WHEN l.first_us > w.sign_seen_us THEN l.first_us ELSE l.last_us END) AS next_us
+  FROM weighed w JOIN listened l ON l.namespace = w.namespace
+  WHERE w.unasked = 1 AND l.last_us > w.sign_seen_us
+  GROUP BY w.namespace, w.task, w.agent, w.sign_seen_us
 )
 SELECT a.namespace, a.task AS subject, a.name, a.service, a.queue, a.started_us AS since_us,
   a.task, a.attempt, a.first_attempt, a.agent, a.other_agent, a.agent_service, a.host, a.outcome,
-  a.first_outcome, a.unsure_us / 1e6 AS clocks_within_s,
-  CASE WHEN a.overlap_us > a.unsure_us THEN (a.overlap_us - a.unsure_us) / 1e6 ELSE 0.0 END
-    AS overlap_s
+  a.first_outcome, a.width_us / 2e6 AS clocks_within_s,
+  CASE WHEN a.overlap_us > 0 THEN a.overlap_us / 1e6 ELSE 0.0 END AS overlap_s,
+  CASE WHEN a.overlap_us <= {overlap_min_s} * 1e6 AND a.redone = 0 THEN a.sign_seen_us END
+    AS word_due_us,
+  'dispatcher' AS word_side, a.first_finished_seen_us AS heard_us
 FROM weighed a
-WHERE a.overlap_us - a.unsure_us > {overlap_min_s} * 1e6 OR a.twice = 1
+LEFT JOIN unasked u ON u.namespace = a.namespace AND u.task = a.task AND u.agent = a.agent
+  AND u.sign_seen_us = a.sign_seen_us
+WHERE a.overlap_us > {overlap_min_s} * 1e6 OR a.redone = 1
+  OR a.unasked = 1 AND {now} - a.sign_seen_us >= {late_s} * 1e6
+    AND (u.next_us - a.sign_seen_us < 20000000 OR {now} - u.next_us >= {late_s} * 1e6)
 QUALIFY row_number() OVER (PARTITION BY a.namespace, a.task
-  ORDER BY a.overlap_us - a.unsure_us DESC, a.attempt, a.agent, a.other_agent, a.first_attempt) = 1
+  ORDER BY a.overlap_us DESC, a.attempt, a.agent, a.other_agent, a.first_attempt) = 1
 ORDER BY since_us, subject""",
     fix="Find out which run of {task} is to count, and undo the other: {other_agent} (attempt"
     " {first_attempt}: {first_outcome}) and {agent} (attempt {attempt}: {outcome}) both ran it, for"
@@ -250,9 +295,225 @@ ORDER BY since_us, subject""",
         ),
         Case(
             "delivered a second time, which nobody had asked for",
-            [_OUT, *_run("agent-1", -100, -80), *_run("agent-2", -70, -50)],
+            [_OUT, *_run("agent-1", -100, -80), *_run("agent-2", -70, -50), _HEARD],
             ["t1"],
             "confirmed",
+        ),
+        Case(
+            "the dispatcher lost what it said before that, and tells so: unknown",
+            [
+                _OUT,
+                *_run("agent-1", -100, -80),
+                *_run("agent-2", -70, -50),
+                {**_HEARD, "phase": "export.failed", "from": -76, "to": -75, "lost": 2},
+                _HEARD,
+            ],
+            ["t1"],
+            "unknown",
+        ),
+        Case(
+            "begun 30 s ago: word of a request for it may come no later",
+            [_OUT, *_run("agent-1", -100, -80), *_run("agent-2", -30, -10), {**_HEARD, "t": -25}],
+            ["t1"],
+            "confirmed",
+        ),
+        Case(
+            "begun 29.9 s ago: it may still come",
+            [_OUT, *_run("agent-1", -100, -80), *_run("agent-2", -29.9, -10), {**_HEARD, "t": -25}],
+            [],
+        ),
+        Case(
+            "the dispatcher was not heard since: it may have asked",
+            [_OUT, *_run("agent-1", -100, -80), *_run("agent-2", -70, -50)],
+            [],
+        ),
+        Case(
+            "the dispatcher is heard again for 30 s",
+            [_OUT, *_run("agent-1", -100, -80), *_run("agent-2", -70, -50), {**_HEARD, "t": -30}],
+            ["t1"],
+            "confirmed",
+        ),
+        Case(
+            "the dispatcher is heard again for 29.9 s: what it held may still come",
+            [_OUT, *_run("agent-1", -100, -80), *_run("agent-2", -70, -50), {**_HEARD, "t": -29.9}],
+            [],
+        ),
+        Case(
+            "the task ID was used anew, and the new one's first attempt failed",
+            [
+                _OUT,
+                *_run("agent-1", -100, -90),
+                {**_D, "t": -89, "phase": "recorded", "state": "success"},
+                {**_D, "t": -80, "phase": "enqueued"},
+                *_run("agent-2", -79, -75, outcome="failure"),
+                {**_D, "t": -74, "phase": "recorded", "state": "failure"},
+                *_run("agent-3", -70, -50, attempt=2),
+            ],
+            [],
+        ),
+        Case(
+            "calls prove a clock 200 s ahead: they overlap by 1.2 s, unsure by 0.1 s",
+            [
+                _OUT,
+                *calls("agent-1", 0.0),
+                *calls("agent-2", 200.0),
+                *_run("agent-1", -60, -30),
+                *ahead(_run("agent-2", -31.2, -20, outcome="failure"), 200.0),
+            ],
+            ["t1"],
+            "confirmed",
+        ),
+        Case(
+            "for 1.1 s, unsure by as much",
+            [
+                _OUT,
+                *calls("agent-1", 0.0),
+                *calls("agent-2", 200.0),
+                *_run("agent-1", -60, -30),
+                *ahead(_run("agent-2", -31.1, -20, outcome="failure"), 200.0),
+            ],
+            [],
+        ),
+        Case(
+            "one after the other, though by their own clocks they overlap",
+            [
+                _OUT,
+                *calls("agent-1", 0.0),
+                *calls("agent-2", -20.0),
+                *_run("agent-1", -60, -30),
+                *ahead(_run("agent-2", -29, -10, outcome="failure"), -20.0),
+            ],
+            [],
+        ),
+        Case(
+            "of two calls only, a clock 200 s ahead proves nothing",
+            [
+                _OUT,
+                *calls("agent-1", 0.0, 2),
+                *calls("agent-2", 200.0, 2),
+                *_run("agent-1", -60, -30),
+                *ahead(_run("agent-2", -45, -20, outcome="failure"), 200.0),
+            ],
+            [],
+        ),
+        Case(
+            "a clock that was set in between proves nothing",
+            [
+                _OUT,
+                *calls("agent-1", 0.0),
+                *calls("agent-2", 200.0),
+                *calls("agent-2", 0.0, t=-15),
+                *_run("agent-1", -60, -30),
+                *ahead(_run("agent-2", -45, -20, outcome="failure"), 200.0),
+            ],
+            [],
+        ),
+        Case(
+            "a clock that drifts by 0.2 s: 1.1 s of 1.5 s are sure",
+            [
+                _OUT,
+                *calls("agent-1", 0.0, way=0.0),
+                *calls("agent-2", 200.0, way=0.0),
+                *calls("agent-2", 200.2, way=0.0, t=-15),
+                *_run("agent-1", -60, -30),
+                *ahead(_run("agent-2", -31.5, -20, outcome="failure"), 200.2),
+            ],
+            ["t1"],
+            "confirmed",
+        ),
+        Case(
+            "a clock that drifts by 0.2 s: 1 s of 1.4 s is sure",
+            [
+                _OUT,
+                *calls("agent-1", 0.0, way=0.0),
+                *calls("agent-2", 200.0, way=0.0),
+                *calls("agent-2", 200.2, way=0.0, t=-15),
+                *_run("agent-1", -60, -30),
+                *ahead(_run("agent-2", -31.4, -20, outcome="failure"), 200.2),
+            ],
+            [],
+        ),
+        Case(
+            "the first one's clock drifts by 0.2 s: 1 s of 1.4 s is sure",
+            [
+                _OUT,
+                *calls("agent-1", 0.0, way=0.0),
+                *calls("agent-2", 200.0, way=0.0),
+                *calls("agent-2", 200.2, way=0.0, t=-15),
+                *_run("agent-1", -31.4, -20, outcome="failure"),
+                *ahead(_run("agent-2", -60, -30), 200.0),
+            ],
+            [],
+        ),
+        Case(
+            "it differs from itself by 0.5 s: that is a drift",
+            [
+                _OUT,
+                *calls("agent-1", 0.0, way=0.0),
+                *calls("agent-2", 200.0, way=0.0),
+                *calls("agent-2", 200.5, way=0.0, t=-15),
+                *_run("agent-1", -60, -30),
+                *ahead(_run("agent-2", -45, -20, outcome="failure"), 200.5),
+            ],
+            ["t1"],
+            "confirmed",
+        ),
+        Case(
+            "by 0.6 s: it was set, and how it stood is not known",
+            [
+                _OUT,
+                *calls("agent-1", 0.0, way=0.0),
+                *calls("agent-2", 200.0, way=0.0),
+                *calls("agent-2", 200.6, way=0.0, t=-15),
+                *_run("agent-1", -60, -30),
+                *ahead(_run("agent-2", -45, -20, outcome="failure"), 200.6),
+            ],
+            [],
+        ),
+        Case(
+            "calls up to a quarter of an hour before the first sign count",
+            [
+                _OUT,
+                *calls("agent-1", 0.0, t=-959.9),
+                *calls("agent-2", 200.0, t=-959.9),
+                *_run("agent-1", -60, -30),
+                *ahead(_run("agent-2", -45, -20, outcome="failure"), 200.0),
+            ],
+            ["t1"],
+            "confirmed",
+        ),
+        Case(
+            "calls of longer ago do not",
+            [
+                _OUT,
+                *calls("agent-1", 0.0, t=-960.5),
+                *calls("agent-2", 200.0, t=-960.5),
+                *_run("agent-1", -60, -30),
+                *ahead(_run("agent-2", -45, -20, outcome="failure"), 200.0),
+            ],
+            [],
+        ),
+        Case(
+            "their name lives on two machines: whose clock the calls tell of is not known",
+            [
+                _OUT,
+                *calls("agent-1", 0.0),
+                *calls("agent-2", 200.0, host="h1"),
+                *_told(_run("agent-2", -45, -20, outcome="failure"), host="h2", boot="b2"),
+                *_run("agent-1", -260, -210),
+            ],
+            [],
+        ),
+        Case(
+            "the other had last called when the first had not yet: the server may have been set",
+            [
+                _OUT,
+                *calls("agent-1", 0.0, t=-110),
+                *calls("agent-2", 200.0, t=-15),
+                *_run("agent-1", -60, -30),
+                *ahead(_run("agent-2", -45, -20, outcome="failure"), 200.0),
+            ],
+            [],
         ),
         Case(
             "the task ID was used anew: handed out again after the first had ended",

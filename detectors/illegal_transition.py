@@ -23,11 +23,17 @@ from, in one statement (compare and set), and let agents give up work whose task
 """
 
 from detectors._kit import Case, Detector
+from detectors._offsets import OFFSETS, ahead, calls
 
 _A = {"side": "agent", "service": "agent", "task_name": "pay", "task": "t1", "instance": "agent-1"}
 _D = {"side": "dispatcher", "service": "oxr", "task_name": "pay", "task": "t1"}
 _OUT = [{**_D, "t": -100, "phase": "enqueued"}, {**_D, "t": -99, "phase": "dispatched"}]
 _FINAL = {**_D, "t": -60, "phase": "recorded", "state": "timeout"}
+_BEGUN = {**_A, "t": -50, "phase": "started"}
+_HEARD = {"side": "dispatcher", "service": "oxr", "t": -45, "phase": "heartbeat"}
+"""A dispatcher that is heard after the run began: what it would have asked has come."""
+_BY = {"instance": "oxr-1"}
+_OTHER = {"instance": "oxr-2"}
 
 _STOCK = {"task": "t0", "task_name": "stock"}
 _NEEDED = [
@@ -58,7 +64,7 @@ DETECTOR = Detector(
         "zombie_task",
         "clock_skew",
     ),
-    thresholds={"order_margin_s": 1.0},
+    thresholds={"order_margin_s": 1.0, "late_s": 30.0},
     sql="""
 WITH clock AS (
   SELECT namespace, service, instance, min(lag_us) AS least_us, max(lag_us) AS most_us
@@ -75,12 +81,14 @@ told_by AS (
 ),
 closed_again AS (
   SELECT o.namespace, o.task, o.attempt, o.name, o.service, o.queue, o.agent, o.agent_service,
-    o.request_id, o.recorded_state, o.recorded_us, o.recorded_last_us, o.started_last_us,
-    o.running_us, o.enqueued_us, o.enqueued_last_us, o.requeued_us
+    o.request_id, o.recorded_state, o.recorded_us, o.recorded_seen_us, o.recorded_last_us,
+    o.started_seen_us,
+    o.started_last_us, o.running_us, o.enqueued_us, o.enqueued_last_us, o.requeued_us
   FROM attempts o
   WHERE o.last_seen_us > {now} - {occurrence_us} AND o.recorded_us IS NOT NULL
     AND NOT o.joined_late AND o.recorded_seen_us >= (SELECT min(m.arrived_us) FROM marks m)
-    AND (o.started_last_us > o.recorded_us OR o.running_us > o.recorded_last_us)
+    AND (o.started_last_us > o.recorded_us OR o.running_us > o.recorded_last_us
+      OR o.started_seen_us > o.recorded_seen_us)
 ),
 backwards AS (
   SELECT r.namespace, r.task, r.attempt, r.instance, r.service, r.started_us, r.finished_us,
@@ -89,47 +97,99 @@ backwards AS (
 ),
 early AS (
   SELECT DISTINCT d.namespace AS namespace, d.task AS task, d.attempt AS attempt
-  FROM (SELECT o.namespace, o.task, o.attempt, o.depends_on, o.last_seen_us,
-      CASE WHEN coalesce(o.enqueued_last_us, 0) <= coalesce(o.enqueued_us, 0)
-        OR o.enqueued_last_us <= o.started_us
-        THEN o.started_us WHEN o.started_last_us > o.enqueued_last_us THEN o.started_last_us END
-        AS started_us
-    FROM attempts o WHERE o.depends_on IS NOT NULL AND o.started_us IS NOT NULL) d
-  JOIN attempts n ON n.namespace = d.namespace AND n.task = d.depends_on
-  WHERE coalesce(n.finished_us, n.recorded_us, n.sign_last_us) > d.started_us
+  FROM attempts d JOIN attempts n ON n.namespace = d.namespace AND n.task = d.depends_on
+  WHERE d.depends_on IS NOT NULL AND d.started_us IS NOT NULL AND NOT d.joined_late
+    AND (d.enqueued_last_us - d.enqueued_us <= 1000000 OR d.requeued_us IS NOT NULL
+      OR d.enqueued_us IS NULL)
+    AND (d.enqueued_us IS NULL OR d.enqueued_seen_us - d.started_seen_us <= 60000000)
+    AND (coalesce(n.finished_us, n.recorded_us, n.sign_last_us) > d.started_us
+      OR coalesce(n.finished_seen_us, n.recorded_seen_us, n.sign_last_seen_us) > d.started_seen_us)
     AND (d.last_seen_us > {now} - {occurrence_us} OR n.last_seen_us > {now} - {occurrence_us})
 ),
 dependents AS (
   SELECT o.namespace, o.task, o.attempt, o.name, o.service, o.queue, o.agent, o.agent_service,
-    o.request_id, o.depends_on, o.last_seen_us,
-    CASE WHEN coalesce(o.enqueued_last_us, 0) <= coalesce(o.enqueued_us, 0)
-        OR o.enqueued_last_us <= o.started_us
-      THEN o.started_us WHEN o.started_last_us > o.enqueued_last_us THEN o.started_last_us END
-      AS started_us
+    o.request_id, o.depends_on, o.last_seen_us, o.started_us, o.started_seen_us
   FROM attempts o
-  WHERE NOT o.joined_late AND EXISTS (SELECT 1 FROM early e WHERE e.namespace = o.namespace
+  WHERE EXISTS (SELECT 1 FROM early e WHERE e.namespace = o.namespace
     AND e.task = o.task AND e.attempt = o.attempt)
 ),
 needed AS (
   SELECT o.namespace, o.task, o.attempt, o.agent, o.agent_service, o.service, o.first_us,
     o.joined_late, o.last_seen_us, coalesce(o.finished_us, o.recorded_us) AS ended_us,
-    coalesce(o.finished_us, o.recorded_us, o.sign_last_us) AS until_us,
+    CASE WHEN o.finished_us = o.finished_last_us OR o.finished_us IS NULL
+      THEN coalesce(o.finished_us, o.recorded_us, o.sign_last_us) END AS until_us,
     CASE WHEN o.finished_us IS NULL AND o.recorded_us IS NOT NULL THEN 1 ELSE 0 END AS recorded,
-    CASE WHEN coalesce(o.outcome, o.recorded_state) = 'success' THEN 1 ELSE 0 END AS succeeded
+    CASE WHEN coalesce(o.outcome, o.recorded_state) = 'success'
+      OR o.enqueued_last_us - o.enqueued_us > 1000000 AND o.requeued_us IS NULL
+      THEN 1 ELSE 0 END AS succeeded
   FROM attempts o WHERE EXISTS (SELECT 1 FROM dependents d WHERE d.namespace = o.namespace
     AND d.depends_on = o.task)
 ),
 suspects AS (
   SELECT namespace, task FROM closed_again UNION SELECT namespace, task FROM backwards
 ),
+spoken AS (
+  SELECT m.namespace, m.task, coalesce(m.attempt, 1) AS attempt, m.phase, m.ts_us, m.arrived_us,
+    coalesce(m.instance, '') AS instance,
+    CASE WHEN m.phase IN ('enqueued', 'requeued', 'dispatched')
+      OR m.phase = 'call.committed' AND m.purpose = 'dispatch' THEN 1 ELSE 0 END AS asks
+  FROM marks m WHERE EXISTS (SELECT 1 FROM suspects s WHERE s.namespace = m.namespace
+    AND s.task = m.task)
+),
 asked AS (
-  SELECT m.namespace, m.task, max(m.ts_us) AS asked_us,
-    max(CASE WHEN m.phase IN ('enqueued', 'requeued') THEN m.ts_us END) AS queued_us
-  FROM marks m
-  WHERE (m.phase IN ('enqueued', 'requeued', 'dispatched')
-      OR m.phase = 'call.committed' AND m.purpose = 'dispatch')
-    AND EXISTS (SELECT 1 FROM suspects s WHERE s.namespace = m.namespace AND s.task = m.task)
-  GROUP BY m.namespace, m.task
+  SELECT namespace, task, max(ts_us) AS asked_us, max(arrived_us) AS arrived_us,
+    max(CASE WHEN phase IN ('enqueued', 'requeued') THEN ts_us END) AS queued_us
+  FROM spoken WHERE asks = 1 GROUP BY namespace, task
+),
+closing AS (
+  SELECT c.namespace AS namespace, c.task AS task, c.attempt AS attempt,
+    c.recorded_us AS recorded_us, c.started_last_us AS started_last_us,
+    c.started_seen_us AS started_seen_us, max(m.instance) AS recorder
+  FROM closed_again c JOIN spoken m ON m.namespace = c.namespace AND m.task = c.task
+    AND m.attempt = c.attempt AND m.phase = 'recorded' AND m.ts_us = c.recorded_us
+  GROUP BY c.namespace, c.task, c.attempt, c.recorded_us, c.started_last_us, c.started_seen_us
+),
+beside AS (
+  SELECT k.namespace AS namespace, k.task AS task, k.attempt AS attempt,
+    k.recorded_us AS recorded_us, k.recorder AS recorder, m.instance AS instance, m.asks AS asks,
+    m.ts_us AS ts_us, m.arrived_us AS arrived_us
+  FROM closing k JOIN spoken m ON m.namespace = k.namespace AND m.task = k.task
+  WHERE m.asks = 1 OR m.attempt = k.attempt AND m.ts_us = k.started_last_us
+    AND m.phase IN ('accepted', 'started', 'finished')
+),
+meet AS (
+  SELECT namespace, recorder AS instance, instance AS other, min(arrived_us) AS since_us
+  FROM beside GROUP BY namespace, recorder, instance
+  UNION ALL
+  SELECT d.namespace, d.agent, n.agent, min(d.started_seen_us)
+  FROM dependents d JOIN needed n ON n.namespace = d.namespace AND n.task = d.depends_on
+  WHERE d.agent IS NOT NULL AND n.agent IS NOT NULL GROUP BY d.namespace, d.agent, n.agent
+),"""
+    + OFFSETS
+    + """,
+again AS (
+  SELECT m.namespace AS namespace, m.task AS task, m.attempt AS attempt,
+    max(CASE WHEN m.asks = 1 AND m.ts_us - o.least_us > m.recorded_us THEN 1 ELSE 0 END) AS asked,
+    min(CASE WHEN m.asks = 0 THEN m.ts_us - o.most_us - m.recorded_us END) AS by_us,
+    min(CASE WHEN m.asks = 0 THEN m.arrived_us END) AS heard_us
+  FROM beside m JOIN offsets o ON o.namespace = m.namespace AND o.instance = m.recorder
+    AND o.other = m.instance
+  GROUP BY m.namespace, m.task, m.attempt
+),
+listened AS (
+  SELECT namespace, arrived_us // 10000000 AS bin, min(arrived_us) AS first_us,
+    max(arrived_us) AS last_us
+  FROM marks WHERE side = 'dispatcher' AND arrived_us > {now} - {occurrence_us}
+    AND EXISTS (SELECT 1 FROM closed_again c WHERE c.namespace = marks.namespace)
+  GROUP BY namespace, arrived_us // 10000000
+),
+unasked AS (
+  SELECT a.namespace AS namespace, a.task AS task, a.attempt AS attempt, a.by_us AS by_us,
+    a.heard_us AS heard_us,
+    min(CASE WHEN l.first_us > a.heard_us THEN l.first_us ELSE l.last_us END) AS next_us
+  FROM again a JOIN listened l ON l.namespace = a.namespace
+  WHERE a.asked = 0 AND a.by_us > 0 AND l.last_us > a.heard_us
+  GROUP BY a.namespace, a.task, a.attempt, a.by_us, a.heard_us
 ),
 own AS (
   SELECT o.namespace, o.task, o.attempt, o.name, o.service, o.queue, o.request_id, o.joined_late,
@@ -140,19 +200,23 @@ own AS (
 after_final AS (
   SELECT c.namespace AS namespace, c.task AS task, c.attempt AS attempt, c.name AS name,
     c.service AS service, c.queue AS queue, c.agent AS agent, c.request_id AS request_id,
-    c.began AS began, c.recorded_state AS recorded_state,
-    CASE WHEN c.began = 1 THEN c.started_last_us ELSE c.running_us END AS since_us,
-    CASE WHEN c.began = 1 THEN c.started_last_us - c.recorded_us
-        - (CASE WHEN l.most_us > d.most_us THEN l.most_us ELSE d.most_us END)
-        + (CASE WHEN l.least_us < d.least_us THEN l.least_us ELSE d.least_us END)
-      WHEN c.queued = 0 AND c.enqueued_last_us <= c.recorded_us AND c.requeued_us IS NULL
-        THEN c.running_us - c.recorded_last_us - (d.most_us - d.least_us) END AS by_us
-  FROM (SELECT g.*, CASE WHEN coalesce(q.asked_us, 0) <= g.recorded_us THEN 1 ELSE 0 END AS began,
-      CASE WHEN q.queued_us > g.recorded_us THEN 1 ELSE 0 END AS queued
-    FROM closed_again g LEFT JOIN asked q ON q.namespace = g.namespace AND q.task = g.task) c
+    c.recorded_state AS recorded_state, c.started_last_us AS since_us, u.by_us AS by_us,
+    c.recorded_seen_us AS heard_us, u.heard_us AS word_due_us
+  FROM closed_again c JOIN unasked u ON u.namespace = c.namespace AND u.task = c.task
+    AND u.attempt = c.attempt
+  WHERE {now} - u.heard_us >= {late_s} * 1e6
+    AND (u.next_us - u.heard_us < 20000000 OR {now} - u.next_us >= {late_s} * 1e6)
+),
+handed_out AS (
+  SELECT c.namespace AS namespace, c.task AS task, c.attempt AS attempt, c.name AS name,
+    c.service AS service, c.queue AS queue, c.agent AS agent, c.request_id AS request_id,
+    c.recorded_state AS recorded_state, c.running_us AS since_us,
+    c.running_us - c.recorded_last_us - (d.most_us - d.least_us) AS by_us
+  FROM closed_again c
+  JOIN asked q ON q.namespace = c.namespace AND q.task = c.task
   JOIN clocks_of d ON d.namespace = c.namespace AND d.service = coalesce(c.service, '')
-  LEFT JOIN clock l ON l.namespace = c.namespace AND l.service = coalesce(c.agent_service, '')
-    AND l.instance = coalesce(c.agent, '')
+  WHERE coalesce(q.queued_us, 0) <= c.recorded_us AND c.enqueued_last_us <= c.recorded_us
+    AND c.requeued_us IS NULL AND q.asked_us > c.recorded_us
 ),
 ended_first AS (
   SELECT b.namespace AS namespace, b.task AS task, b.attempt AS attempt, o.name AS name,
@@ -163,6 +227,7 @@ ended_first AS (
   LEFT JOIN asked q ON q.namespace = b.namespace AND q.task = b.task
   WHERE NOT o.joined_late AND o.running_seen_us <= b.finished_seen_us
     AND coalesce(q.asked_us, 0) <= b.finished_us
+    AND coalesce(q.arrived_us, 0) <= b.finished_seen_us
 ),
 before_needed AS (
   SELECT d.namespace AS namespace, d.task AS task, d.attempt AS attempt, d.name AS name,
@@ -170,9 +235,11 @@ before_needed AS (
     d.depends_on AS depends_on, d.started_us AS since_us, d.last_seen_us AS last_seen_us,
     n.attempt AS needed_attempt, n.last_seen_us AS needed_seen_us, n.succeeded AS succeeded,
     n.joined_late AS joined_late, n.first_us AS first_us, n.ended_us AS ended_us,
-    n.until_us - d.started_us
+    CASE WHEN n.recorded = 0 AND f.most_us IS NOT NULL
+      THEN n.until_us - f.most_us - d.started_us
+      ELSE n.until_us - d.started_us
       - (CASE WHEN l.most_us > m.most_us THEN l.most_us ELSE m.most_us END)
-      + (CASE WHEN l.least_us < m.least_us THEN l.least_us ELSE m.least_us END) AS by_us
+      + (CASE WHEN l.least_us < m.least_us THEN l.least_us ELSE m.least_us END) END AS by_us
   FROM dependents d
   JOIN needed n ON n.namespace = d.namespace AND n.task = d.depends_on
   JOIN clock l ON l.namespace = d.namespace AND l.service = coalesce(d.agent_service, '')
@@ -181,23 +248,32 @@ before_needed AS (
     AND m.service = CASE WHEN n.recorded = 1 THEN coalesce(n.service, '')
       ELSE coalesce(n.agent_service, n.service, '') END
     AND m.instance = CASE WHEN n.recorded = 1 THEN '' ELSE coalesce(n.agent, '') END
+  LEFT JOIN offsets f ON f.namespace = d.namespace AND f.instance = d.agent AND f.other = n.agent
 )
 SELECT a.namespace, a.task || '/' || CAST(a.attempt AS VARCHAR) AS subject, a.name, a.service,
   a.queue, a.since_us, a.task, a.attempt, a.request_id, a.agent, a.depends_on, a.what,
-  a.by_us / 1e6 AS by_s
+  a.by_us / 1e6 AS by_s, a.heard_us, a.word_due_us, 'dispatcher' AS word_side
 FROM (
   SELECT namespace, task, attempt, name, service, queue, agent, request_id,
-    CAST(NULL AS VARCHAR) AS depends_on, since_us, by_us, CASE WHEN began = 1
-      THEN 'a run of it began after it had been recorded as '
-      ELSE 'it was first handed out after it had been recorded as ' END || recorded_state AS what
+    CAST(NULL AS VARCHAR) AS depends_on, since_us, by_us,
+    'a run of it began after it had been recorded as ' || recorded_state AS what,
+    heard_us, word_due_us
   FROM after_final
   UNION ALL
   SELECT namespace, task, attempt, name, service, queue, agent, request_id,
-    CAST(NULL AS VARCHAR), since_us, by_us, 'its run ended before it began'
+    CAST(NULL AS VARCHAR), since_us, by_us,
+    'it was first handed out after it had been recorded as ' || recorded_state,
+    CAST(NULL AS BIGINT), CAST(NULL AS BIGINT)
+  FROM handed_out
+  UNION ALL
+  SELECT namespace, task, attempt, name, service, queue, agent, request_id,
+    CAST(NULL AS VARCHAR), since_us, by_us, 'its run ended before it began',
+    CAST(NULL AS BIGINT), CAST(NULL AS BIGINT)
   FROM ended_first
   UNION ALL
   SELECT namespace, task, attempt, name, service, queue, agent, request_id, depends_on, since_us,
-    max(by_us), 'it began before ' || depends_on || ', on which it depends, had ended'
+    max(by_us), 'it began before ' || depends_on || ', on which it depends, had ended',
+    CAST(NULL AS BIGINT), CAST(NULL AS BIGINT)
   FROM before_needed
   GROUP BY namespace, task, attempt, name, service, queue, agent, request_id, depends_on, since_us
   HAVING min(needed_attempt) <= 1 AND max(CASE WHEN joined_late THEN 1 ELSE 0 END) = 0
@@ -215,16 +291,124 @@ ORDER BY since_us, subject""",
     only_if={
         "attempts": (
             "a.depends_on IS NOT NULL OR a.recorded_us IS NOT NULL AND (a.started_last_us > "
-            "a.recorded_us OR a.running_us > a.recorded_last_us)"
+            "a.recorded_us OR a.running_us > a.recorded_last_us OR a.started_seen_us > "
+            "a.recorded_seen_us)"
         ),
         "runs": "a.finished_us < a.started_us",
     },
     cases=[
         Case(
             "a run began 1.1 s after the final state",
-            [*_OUT, _FINAL, {**_A, "t": -58.9, "phase": "started"}],
+            [*_OUT, _FINAL, {**_A, "t": -58.9, "phase": "started"}, _HEARD],
             ["t1/1"],
             "confirmed",
+        ),
+        Case(
+            "the dispatcher lost what it said in between, and tells so: unknown",
+            [
+                *_OUT,
+                _FINAL,
+                _BEGUN,
+                {**_HEARD, "phase": "export.failed", "from": -56, "to": -55, "lost": 2},
+                _HEARD,
+            ],
+            ["t1/1"],
+            "unknown",
+        ),
+        Case(
+            "it lost something afterwards",
+            [
+                *_OUT,
+                _FINAL,
+                _BEGUN,
+                {**_HEARD, "t": -44, "phase": "export.failed", "from": -46, "to": -45, "lost": 2},
+                _HEARD,
+            ],
+            ["t1/1"],
+            "confirmed",
+        ),
+        Case(
+            "begun 30 s ago: word of a request for it may come no later",
+            [*_OUT, _FINAL, {**_A, "t": -30, "phase": "started"}, {**_HEARD, "t": -25}],
+            ["t1/1"],
+            "confirmed",
+        ),
+        Case(
+            "begun 29.9 s ago: it may still come",
+            [*_OUT, _FINAL, {**_A, "t": -29.9, "phase": "started"}, {**_HEARD, "t": -25}],
+            [],
+        ),
+        Case(
+            "the dispatcher was not heard since: it may have asked",
+            [*_OUT, _FINAL, _BEGUN],
+            [],
+        ),
+        Case(
+            "the dispatcher is heard again for 30 s",
+            [*_OUT, _FINAL, _BEGUN, {**_HEARD, "t": -30}],
+            ["t1/1"],
+            "confirmed",
+        ),
+        Case(
+            "the dispatcher is heard again for 29.9 s: what it held may still come",
+            [*_OUT, _FINAL, _BEGUN, {**_HEARD, "t": -29.9}],
+            [],
+        ),
+        Case(
+            "calls prove an agent's clock 200 s behind: it began 1.2 s after the final state",
+            [
+                *calls("agent-1", -200.0),
+                *({**one, **_BY} for one in (*_OUT, _FINAL)),
+                *ahead([{**_A, "t": -58.8, "phase": "started"}], -200.0),
+                _HEARD,
+            ],
+            ["t1/1"],
+            "confirmed",
+        ),
+        Case(
+            "1.05 s after it, unsure by 0.05 s",
+            [
+                *calls("agent-1", -200.0),
+                *({**one, **_BY} for one in (*_OUT, _FINAL)),
+                *ahead([{**_A, "t": -58.95, "phase": "started"}], -200.0),
+                _HEARD,
+            ],
+            [],
+        ),
+        Case(
+            "it began before the final state, by an agent's clock 200 s ahead",
+            [
+                *calls("agent-1", 200.0),
+                *({**one, **_BY} for one in (*_OUT, _FINAL)),
+                *ahead([{**_A, "t": -70, "phase": "started"}], 200.0),
+                _HEARD,
+            ],
+            [],
+        ),
+        Case(
+            "it was handed out before by a dispatcher whose clock is ahead: nobody asked since",
+            [
+                *calls("agent-1", 0.0),
+                *calls("agent-1", -200.0, server="oxr-2"),
+                *({**one, **_OTHER} for one in ahead(_OUT, 200.0)),
+                {**_FINAL, **_BY},
+                _BEGUN,
+                _HEARD,
+            ],
+            ["t1/1"],
+            "confirmed",
+        ),
+        Case(
+            "handed out anew by a dispatcher whose clock is behind",
+            [
+                *calls("agent-1", 0.0),
+                *calls("agent-1", 200.0, server="oxr-2"),
+                *({**one, **_BY} for one in (*_OUT, _FINAL)),
+                *({**one, **_OTHER} for one in ahead([{**_OUT[1], "t": -55}], -200.0)),
+                _BEGUN,
+                _HEARD,
+            ],
+            [],
         ),
         Case(
             "within the margin: 1 s after it",
@@ -345,6 +529,16 @@ ORDER BY since_us, subject""",
                 {**_D, "t": -80, "phase": "enqueued"},
                 {**_D, "t": -79, "phase": "dispatched"},
                 {**_A, "t": -70, "phase": "started"},
+            ],
+            [],
+        ),
+        Case(
+            "two processes ended what it depends on: which of their clocks counts is not known",
+            [
+                *_NEEDED,
+                *_DEPENDENT,
+                {**_NEEDED_DONE, "t": -55, "instance": "agent-3"},
+                {**_NEEDED_DONE, "t": -30},
             ],
             [],
         ),

@@ -5,7 +5,7 @@ An agent began this task, and its end was neither seen nor recorded. It has run 
 its declared limit (and `limit_grace_s`, in which a scheduler should have ended it); or, where
 no limit is declared, for more than `usual_times` the 99th percentile of what tasks of its name
 take (from `samples_min` of them on, and `floor_s` at least). It may well be alive: what counts
-is that it does not end. Where its agent is gone, that is told of the agent (`agent_down`).
+is that it does not end.
 
 ## Impact
 It holds its slot, its locks and whatever waits for it. If it ran past a declared limit,
@@ -75,7 +75,7 @@ WITH late AS (
     FROM (
       SELECT o.namespace, o.task, o.attempt, o.name, o.service, o.queue, o.agent,
         o.agent_service, o.request_id, o.timeout_s, o.sign_last_seen_us,
-        o.sign_last_us, coalesce(o.started_us, o.beat_us) AS began_us,
+        coalesce(o.started_us, o.beat_us) AS began_us,
         coalesce(o.started_seen_us, o.beat_seen_us) AS began_seen_us
       FROM open_attempts o
       WHERE coalesce(o.started_us, o.beat_us) IS NOT NULL AND o.finished_us IS NULL
@@ -94,22 +94,18 @@ newest AS (
   WHERE EXISTS (SELECT 1 FROM late a WHERE a.namespace = b.namespace AND a.task = b.task)
   GROUP BY b.namespace, b.task
 )
-SELECT a.namespace AS namespace, a.task || '/' || CAST(a.attempt AS VARCHAR) AS subject,
-  a.name AS name, a.service AS service, a.queue AS queue, a.began_us AS since_us,
+SELECT a.namespace, a.task || '/' || CAST(a.attempt AS VARCHAR) AS subject, a.name, a.service,
+  a.queue, a.began_us AS since_us,
   CASE WHEN a.sign_last_seen_us > a.began_seen_us + a.limit_us THEN a.heard_us
-    ELSE a.began_seen_us + a.limit_us END AS deadline_us, a.heard_us AS heard_us,
+    ELSE a.began_seen_us + a.limit_us END AS deadline_us, a.heard_us,
   CASE WHEN a.timeout_s IS NULL THEN 'info' ELSE 'warning' END AS severity,
-  a.task AS task, a.attempt AS attempt, a.request_id AS request_id, a.agent AS agent,
-  ({now} - a.began_seen_us) / 1e6 AS running_s,
+  a.task, a.attempt, a.request_id, a.agent, ({now} - a.began_seen_us) / 1e6 AS running_s,
   a.limit_us / 1e6 AS limit_s, a.timeout_s AS declared_s, a.p99_us / 1e6 AS usual_p99_s,
   ({now} - a.sign_last_seen_us) / 1e6 AS last_sign_s,
   CASE WHEN a.timeout_s IS NULL THEN 'tasks of its name usually take' ELSE 'its limit allows' END
     AS measured_by
 FROM late a
 JOIN newest n ON n.namespace = a.namespace AND n.task = a.task AND n.attempt = a.attempt
-LEFT JOIN fates f ON f.namespace = a.namespace AND f.instance = a.agent
-WHERE coalesce(f.back_us, 0) <= a.sign_last_us AND coalesce(f.stopped_us, 0) <= a.sign_last_us
-  AND (f.interval_us IS NULL OR {now} - f.heard_us <= greatest(3 * f.interval_us, 60000000))
 ORDER BY since_us, subject""",
     clears="""
 SELECT namespace, task || '/' || CAST(attempt AS VARCHAR) AS subject,
@@ -190,42 +186,6 @@ FROM attempts WHERE coalesce(finished_us, recorded_us, requeued_us) IS NOT NULL"
                 *_done(1),
                 *_begun(300),
                 {**_D, "t": -200, "phase": "enqueued", "task": "t1", "attempt": 2},
-            ],
-            [],
-        ),
-        Case(
-            "its agent stopped: that is told of the agent",
-            [*_done(1), *_begun(71), {**_A, "t": -70, "phase": "instance.stopped"}],
-            [],
-        ),
-        Case(
-            "its agent has said that it stops, and the run beats on",
-            [
-                *_done(1),
-                *_begun(71),
-                {**_A, "t": -70, "phase": "instance.stopped"},
-                {**_A, "t": -60, "phase": "heartbeat", "task": "t1"},
-            ],
-            ["t1/1"],
-            "confirmed",
-        ),
-        Case(
-            "its agent has been silent for 60 s, and beats every 10 s",
-            [*_done(1), *_begun(71), {**_A, "t": -60, "phase": "heartbeat", "beat_s": 10.0}],
-            ["t1/1"],
-            "confirmed",
-        ),
-        Case(
-            "its agent has been silent for 61 s: that is told of the agent",
-            [*_done(1), *_begun(71), {**_A, "t": -61, "phase": "heartbeat", "beat_s": 10.0}],
-            [],
-        ),
-        Case(
-            "its agent is back as a new process: that is told of the agent too",
-            [
-                *_done(1),
-                *({**one, "boot": "b1"} if one.get("task") else one for one in _begun(71)),
-                {**_A, "t": -5, "phase": "heartbeat", "boot": "b2"},
             ],
             [],
         ),

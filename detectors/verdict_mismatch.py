@@ -5,7 +5,10 @@ Both ends have spoken their last word on one attempt, `verdict_grace_s` have pas
 either could have corrected itself, and one word is success and the other is not. *Lost success*:
 it succeeded, and was then recorded otherwise. *Late success*: it was called failed first, and
 succeeded after that. *False success*: it failed at the agent, and is recorded as a success.
-Failure, timeout and canceled agree with each other.
+Failure, timeout and canceled agree with each other. Where two other words mean the same (a task
+that ends well while it is being canceled), say so by 1 for the agent's word and the recorded one:
+`success_as_canceled: 1`, under `overrides` for one service, queue or task name alone. The words
+that a scheduler has of its own become ours by rules; `skipped`, say, by `set: {state: success}`.
 
 ## Impact
 A success that counts as failed is done again, or its customer is told of a failure that was
@@ -53,7 +56,16 @@ DETECTOR = Detector(
         "clock_skew",
         "collection_lag",
     ),
-    thresholds={"verdict_grace_s": 15.0},
+    thresholds={
+        "verdict_grace_s": 15.0,
+        # 1: the agent's word and the recorded one agree
+        "success_as_failure": 0.0,
+        "success_as_timeout": 0.0,
+        "success_as_canceled": 0.0,
+        "failure_as_success": 0.0,
+        "timeout_as_success": 0.0,
+        "canceled_as_success": 0.0,
+    },
     sql="""
 WITH parted AS (
   SELECT a.* FROM (
@@ -72,6 +84,14 @@ WITH parted AS (
   WHERE a.outcome <> 'unknown' AND a.recorded_state <> 'unknown'
     AND (a.outcome = 'success') <> (a.recorded_state = 'success')
     AND {now} - a.known_us > {verdict_grace_s} * 1e6
+    AND CASE a.outcome || ' as ' || a.recorded_state
+      WHEN 'success as failure' THEN {success_as_failure}
+      WHEN 'success as timeout' THEN {success_as_timeout}
+      WHEN 'success as canceled' THEN {success_as_canceled}
+      WHEN 'failure as success' THEN {failure_as_success}
+      WHEN 'timeout as success' THEN {timeout_as_success}
+      WHEN 'canceled as success' THEN {canceled_as_success}
+      ELSE 0.0 END < 1
 ),
 said AS (
   SELECT r.namespace, r.task, r.attempt,

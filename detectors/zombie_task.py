@@ -48,7 +48,7 @@ DETECTOR = Detector(
 SELECT a.namespace AS namespace, a.task || '/' || CAST(a.attempt AS VARCHAR) AS subject,
   a.name AS name, a.service AS service, a.queue AS queue, a.running_us AS since_us,
   a.running_seen_us + a.grace_us AS deadline_us,
-  least(a.running_seen_us, a.running_us + coalesce(h.lag_us, c.lag_us, 0)) AS heard_us,
+  least(a.running_seen_us, a.running_us + coalesce(c.lag_us, s.lag_us, 0)) AS heard_us,
   a.running_seen_us + a.usual_us AS word_due_us, g.caller_instance AS word_of,
   a.task AS task, a.attempt AS attempt, a.request_id AS request_id,
   ({now} - a.running_seen_us) / 1e6 AS silent_s,
@@ -66,14 +66,14 @@ FROM (
     AND l.service = coalesce(a.service, '') AND l.key = coalesce(a.name, '')
 ) a
 LEFT JOIN (SELECT namespace, request_id, min(caller_instance) AS caller_instance,
-    min(callee) AS callee, min(callee_instance) AS callee_instance,
+    min(callee_instance) AS callee_instance,
     max(gave_up_us) AS gave_up_us, max(ok_us) AS ok_us
   FROM calls WHERE purpose = 'dispatch' AND request_id IS NOT NULL GROUP BY namespace, request_id
 ) g ON g.namespace = a.namespace AND g.request_id = a.request_id
-LEFT JOIN lags h ON h.namespace = g.namespace AND h.service = g.callee
-  AND h.instance = g.callee_instance AND g.callee = a.service
+LEFT JOIN lags c ON c.namespace = a.namespace AND c.service = coalesce(a.service, '')
+  AND c.instance = g.callee_instance
 LEFT JOIN (SELECT namespace, service, min(lag_us) AS lag_us FROM lags GROUP BY namespace, service
-) c ON c.namespace = a.namespace AND c.service = coalesce(a.service, '')
+) s ON s.namespace = a.namespace AND s.service = coalesce(a.service, '')
 WHERE {now} - a.running_seen_us > a.grace_us
   AND NOT EXISTS (SELECT 1 FROM attempts b WHERE b.namespace = a.namespace AND b.task = a.task
     AND b.attempt > a.attempt)

@@ -389,6 +389,11 @@ SAMPLES: Final = Relation(
 
 _FIRED: Final = "phase = 'schedule.fired'"
 _EXPECTED: Final = "phase = 'schedule.expected'"
+_SUCCEEDED: Final = f"{_FIRED} AND outcome = 'success'"
+# an old log that is read again is no news
+_FAILED: Final = (
+    f"{_FIRED} AND outcome IN ('failure', 'timeout') AND ts_us >= arrived_us - 3600000000"
+)
 
 SCHEDULES: Final = Relation(
     name="schedules",
@@ -409,6 +414,25 @@ SCHEDULES: Final = Relation(
         Column("began_last_us", "max", "ts_us", f"{_FIRED} AND outcome IS NULL"),
         Column("ended_last_us", "max", "ts_us", f"{_FIRED} AND outcome IS NOT NULL"),
         _last("outcome", "outcome", _FIRED),
+        Column("succeeded_last_us", "max", "ts_us", _SUCCEEDED),
+        Column("failed_last_us", "max", "ts_us", _FAILED),
+        # one value of the last failure: each for itself, they could be of two
+        Column(
+            "failed_how",
+            "last",
+            "coalesce('exit code ' || CAST(exit_code AS VARCHAR), outcome)",
+            _FAILED,
+            "VARCHAR",
+            doc="how it failed last",
+        ),
+        Column(
+            "failed_task",
+            "last",
+            "coalesce(task, '')",
+            _FAILED,
+            "VARCHAR",
+            doc="the task of the run that failed last; empty where none was named",
+        ),
         _last("start_grace_s", "start_grace_s", kind="DOUBLE"),
         _last("run_grace_s", "run_grace_s", kind="DOUBLE"),
         _last("paused", "paused", _EXPECTED, "BOOLEAN"),

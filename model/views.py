@@ -281,8 +281,7 @@ FROM (
     FROM losses k WINDOW earlier AS (PARTITION BY k.namespace, k.service, k.instance, k.series,
       k.start_us ORDER BY k.total ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)) o
 ) l
-LEFT JOIN (SELECT namespace, service, instance, min(lag_us) AS lag_us FROM instances
-  GROUP BY namespace, service, instance) i
+LEFT JOIN lags i
   ON i.namespace = l.namespace AND i.service = l.service AND i.instance = l.instance
 WHERE l.lost > 0"""
 """Records that will never come: whose, how many, and between which moments by our clock.

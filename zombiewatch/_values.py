@@ -1,8 +1,9 @@
-"""How settings are written: sections, lengths of time, sizes, a detector's thresholds."""
+"""How settings are written: sections, lengths of time, sizes, labels, a detector's thresholds."""
 
 import math
 import re
 from typing import Annotated, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
     AfterValidator,
@@ -25,6 +26,7 @@ _AMOUNT: Final = re.compile(r"\d+(?:\.\d+)?")
 _DURATION: Final = re.compile(r"(\d+(?:\.\d+)?) ?(ms|s|m|h|d|w)")
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": DAY_S, "w": 7 * DAY_S}
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?) ?([kmgt]?)(i?)b?")
+_LABEL: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 SELECTORS: Final = ("service", "queue", "name")
 """By what an override of a threshold may choose."""
 
@@ -91,6 +93,20 @@ def _detector(settings: dict[str, object]) -> dict[str, object]:
     return settings
 
 
+def _label(name: str) -> str:
+    if not _LABEL.fullmatch(name):
+        raise refuse("it must be 1 to 64 letters, digits, dots, dashes or underscores")
+    return name
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise refuse("it must be the name of a time zone, like Europe/Berlin or UTC") from None
+    return name
+
+
 class Section(BaseModel):
     """Settings that belong together: frozen, and closed to whatever is not one of them."""
 
@@ -110,6 +126,8 @@ Seconds = Annotated[float, BeforeValidator(duration)]
 Bytes = Annotated[int, BeforeValidator(size)]
 Count = Annotated[int, Field(strict=True)]
 Name = Annotated[str, Field(min_length=1)]
+Label = Annotated[str, AfterValidator(_label)]
+Zone = Annotated[str, AfterValidator(_zone)]
 DetectorSettings = Annotated[
     dict[str, Annotated[object, PlainValidator(threshold)]], AfterValidator(_detector)
 ]

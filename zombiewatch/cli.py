@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from zombiewatch._version import ours
 
 app = typer.Typer(
     name="zombiewatch",
@@ -43,10 +44,7 @@ def _fail(message: object, code: int = 1) -> typer.Exit:
 
 def _version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback form
     if wanted:
-        try:
-            typer.echo(f"zombiewatch {version('zombiewatch')}")
-        except PackageNotFoundError:
-            typer.echo("zombiewatch (not installed)")
+        typer.echo(f"zombiewatch {ours()}")
         raise typer.Exit
 
 
@@ -186,30 +184,32 @@ Until = Annotated[
 By = Annotated[str | None, typer.Option(help="Who you are; by default your user name.")]
 
 
-@findings_app.command("ack", epilog="zombiewatch findings ack 17 --reason 'on it' --until 2h")
-def findings_ack(
-    number: Number,
-    reason: Reason,
-    until: Until = None,
-    by: By = None,
-    url: Url = "http://127.0.0.1:9797",
-) -> None:
-    """Acknowledge a finding: it stays listed, and tells nobody any more."""
-    _say(url, number, "ack", by, reason=reason, until=until)
+def _verdict(action: str, told: str, example: str) -> None:
+    """Add the command by which a person says *action* of a finding: why, and until when."""
+
+    @findings_app.command(
+        action, help=told, epilog=f"zombiewatch findings {action} 17 --reason {example}"
+    )
+    def command(
+        number: Number,
+        reason: Reason,
+        until: Until = None,
+        by: By = None,
+        url: Url = "http://127.0.0.1:9797",
+    ) -> None:
+        _say(url, number, action, by, reason=reason, until=until)
 
 
-@findings_app.command(
-    "dismiss", epilog="zombiewatch findings dismiss 17 --reason 'a known slow starter' --until 30d"
+_verdict(
+    "ack",
+    "Acknowledge a finding: it stays listed, and tells nobody any more.",
+    "'on it' --until 2h",
 )
-def findings_dismiss(
-    number: Number,
-    reason: Reason,
-    until: Until = None,
-    by: By = None,
-    url: Url = "http://127.0.0.1:9797",
-) -> None:
-    """Dismiss a finding: it leaves the list (--state dismissed has it), and tells nobody."""
-    _say(url, number, "dismiss", by, reason=reason, until=until)
+_verdict(
+    "dismiss",
+    "Dismiss a finding: it leaves the list (--state dismissed has it), and tells nobody.",
+    "'a known slow starter' --until 30d",
+)
 
 
 @findings_app.command("undo", epilog="zombiewatch findings undo 17")

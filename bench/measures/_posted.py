@@ -53,6 +53,8 @@ def _one(plan: Plan) -> dict[str, float]:
         with Probe(sidecar.pid) as probe:
             sent = load.send(sidecar.urls[TARGETS[plan.kind][0]])
             applied = sidecar.wait_applied(sent.records)
+    # as fast as it goes, memory is still being filled when all is over
+    flat = probe.flat() if plan.per_s else {}
     return {
         "records": sent.records,
         "bytes_per_record": sent.sent_bytes / sent.records,
@@ -64,4 +66,5 @@ def _one(plan: Plan) -> dict[str, float]:
         "cpu_s_per_million": probe.cpu_s / sent.records * 1e6,
         "generator_cpu_s_per_million": sent.cpu_s / sent.records * 1e6,
         "peak_rss_mb": probe.peak_mb,
+        **flat,
     }

@@ -4,7 +4,9 @@ Ten attributes a span; four of ten spans are ends of calls, six of ten bear a ta
 ten are inner work. 500 to 1,000 spans a request. *Acknowledged* is after the sync of the journal,
 *applied* is when the relations have it all, from the first byte sent; *behind* is how long after
 the last acknowledgement that was. Evaluations and checkpoints run as they do by default. *Half
-load* is half of what the relations kept up with; there, latency counts from when a request was due.
+load* is half of what the relations kept up with; there, latency counts from when a request was due,
+and memory is shown as it was in the first and in the last third of the run (medians), with its
+growth over the rest from the first third on: of seconds, in which much is filled once.
 """
 
 from __future__ import annotations

@@ -6,7 +6,10 @@ caller gave up and its callee committed later, which is a finding as soon as it 
 in one request; and a task that is handed out, of which no agent shows a sign, while its agent is
 heard of all along, with a grace of 1 s (the hold). The time is from before a request is posted,
 less the hold, until the finding is first shown as confirmed by `/api/v1/findings`, which is asked
-every 50 ms. *Intervals* is the longest of all these times, in evaluation intervals.
+every 50 ms. *Intervals* is the longest of all these times, in evaluation intervals. Beside it,
+memory and the number of files in the data folder as they were in the first and in the last third of
+the run (medians), and the growth of memory from the first third on: each finding stays open, so
+some of it is what is found.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 from urllib.parse import urlsplit
 
 from bench.load import Connection
-from bench.sidecar import Sidecar
+from bench.sidecar import Probe, Sidecar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -81,6 +84,7 @@ def _one(interval_s: float, seconds: float) -> dict[str, float]:
         tempfile.TemporaryDirectory() as folder,
         Sidecar(Path(folder), settings) as sidecar,
         _Watch(sidecar.urls) as watch,
+        Probe(sidecar.pid, Path(folder)) as probe,
     ):
         watch.begin()
         watch.post_for(seconds, every_s=_SHARE * interval_s)
@@ -96,6 +100,7 @@ def _one(interval_s: float, seconds: float) -> dict[str, float]:
         "zombie_max_s": max(tasks),
         "visible_max_s": worst,
         "intervals": worst / interval_s,
+        **probe.flat(),
     }
 
 

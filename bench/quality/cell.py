@@ -100,15 +100,15 @@ class Cell:
         self.new_traces = self.renames = False
         """Whether dispatchers begin a trace of their own, or give requests another ID."""
         self.schedule_runs = True
+        self.schedule_ends = "success"
         self.account = Account()
-        self.submitted = self.done = 0
+        self.submitted = self.done = self._numbers = 0
         self._truths = truths
         self._names: Counter[str] = Counter()
         self._ahead: dict[str, float] = {}
         self.skewed: set[tuple[str, bool]] = set()
         """Hosts whose clock was told to be off, and whether one beside it was right."""
         self._pairs: Counter[tuple[str, str]] = Counter()
-        self._numbers = 0
         self._old: deque[tuple[float, str]] = deque()
         self._done_by: Counter[str] = Counter()
         self._queued_by: Counter[str] = Counter()
@@ -351,6 +351,7 @@ class Cell:
         heard = agent.say(event, self.clock.now, **dotted(attempt), **more)
         attempt.sign_said_s = self.clock.now
         attempt.sign_heard_s = min(attempt.sign_heard_s, heard.first_s)
+        attempt.signs.append((agent.instance, self.clock.now, heard.first_s))
         if heard.last_s < math.inf:
             attempt.sign_last_heard_s = max(attempt.sign_last_heard_s, heard.last_s)
         if event == "task.started":
@@ -403,6 +404,12 @@ class Cell:
         heard = agent.say("task.finished", self.clock.now, task__outcome=outcome,
                           task__exit_code=code, **dotted(attempt))  # fmt: skip
         attempt.sign_heard_s = min(attempt.sign_heard_s, heard.first_s)
+        attempt.signs.append((agent.instance, self.clock.now, heard.first_s))
+        limit_s = attempt.kind.limit_s
+        if limit_s and self.clock.now - attempt.signs[0][1] > limit_s:
+            # of a few runs the 99th percentile is the longest
+            self.truth(f"{attempt.kind.name}: time-out below the run", heard.first_s,
+                       detector="timeout_lattice", must=False)  # fmt: skip
         return heard.first_s
 
     def report(
@@ -510,7 +517,7 @@ class Cell:
         return True
 
     def _due(self) -> bool:
-        """Let the first dispatcher say that its schedule is due, and that it has run."""
+        """Let the first dispatcher say that its schedule is due, that it runs, and how it ended."""
         by, now = self.dispatchers[0], self.clock.now
         due = wire.micros(now + by.ahead_s)
         said: dict[str, Value] = {"schedule__name": SCHEDULE, "schedule__due": due,
@@ -518,7 +525,17 @@ class Cell:
         by.say("schedule.expected", now, **said)
         if self.schedule_runs:
             by.say("schedule.fired", now + self.rng.uniform(0.1, 2.0), **said)
+            self.clock.after(self.rng.uniform(3.0, 30.0), lambda: self._fired_ended(by))
         return True
+
+    def _fired_ended(self, by: Process) -> None:
+        outcome = self.schedule_ends
+        said: dict[str, Value] = {"schedule__name": SCHEDULE, "task__outcome": outcome}
+        heard = by.say("schedule.fired", self.clock.now, **said)
+        self.schedule_ended(outcome, heard.first_s)
+
+    def schedule_ended(self, outcome: str, heard_s: float) -> None:
+        """Be told how a run of the schedule ended; a failure of it takes its place."""
 
 
 def dotted(attempt: Attempt) -> dict[str, Value]:

@@ -19,7 +19,7 @@ _TOLERATED_S: Final = 5.0
 _AFTER_S: Final = 15.0
 """So long after its end a thing may still be told: it was looked at just before."""
 _EARLY_S: Final = 0.5
-_NEAR_S: Final = 8.0
+_NEAR_S: Final = 12.0
 """What was lost so near the moment of a word may have been that word."""
 
 

@@ -64,6 +64,8 @@ class Attempt:
     began_heard_s: float = math.inf
     sign_last_heard_s: float = 0.0
     sign_said_s: float = 0.0
+    signs: list[tuple[str, float, float]] = field(default_factory=list)
+    """Which agent said something of it, when, and when that was heard first."""
     truths: list[Truth] = field(default_factory=list)
     over: bool = False
 

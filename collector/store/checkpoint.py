@@ -20,7 +20,7 @@ import duckdb
 
 from collector.store import memory
 from collector.store.disk import KEEP, Disk, File, Manifest
-from collector.store.relation_fold import rows_table
+from collector.store.relation_fold import rows_table, settled
 from model.relations import RELATIONS
 from model.units import DAY_US, HOUR_US, us
 
@@ -330,8 +330,7 @@ class Checkpoints:
             now_us - us(limits.settle_s), self._over(f"{rows} WHERE closed", "last_seen_us", share)
         )
         self.settle_us = min(self.settle_us, now_us - cut)
-        stale = cut if relation.open_for == "settle" else now_us - us(limits.abandon_s)
-        old = f"last_seen_us <= CASE WHEN closed THEN {cut} ELSE {stale} END"
+        old = settled(relation, cut, now_us - us(limits.abandon_s))
         db.execute(
             f"INSERT INTO settled_{relation.name} BY NAME"
             f" SELECT * EXCLUDE (h, closed) FROM {rows} WHERE {old}"

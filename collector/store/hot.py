@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from collector.store import fold
 from collector.store.checkpoint import SETTLING
-from collector.store.relation_fold import rows_table
+from collector.store.relation_fold import rows_table, settled
 from model.units import DAY_US, HOUR_US, us
 
 if TYPE_CHECKING:
@@ -38,17 +38,13 @@ class Hot:
 
     def settle(self, now_us: int) -> None:
         """Forget what is past contradiction at *now_us*, as the store would, and tidy memory."""
-        settled = now_us - us(self._limits.settle_s)
+        closed_us = now_us - us(self._limits.settle_s)
+        open_us = now_us - us(self._limits.abandon_s)
         for relation in SETTLING:
-            stale = settled
-            if relation.open_for != "settle":
-                stale = now_us - us(self._limits.abandon_s)
-            self._db.execute(
-                f"DELETE FROM {rows_table(relation)}"
-                f" WHERE last_seen_us <= CASE WHEN closed THEN {settled} ELSE {stale} END"
-            )
-        old = now_us - min(us(self._limits.settle_s), HOUR_US)
-        self._db.execute(f"DELETE FROM marks WHERE arrived_us <= {old}")
+            old = settled(relation, closed_us, open_us)
+            self._db.execute(f"DELETE FROM {rows_table(relation)} WHERE {old}")
+        marked_us = now_us - min(us(self._limits.settle_s), HOUR_US)
+        self._db.execute(f"DELETE FROM marks WHERE arrived_us <= {marked_us}")
         self._fold.compact_rates(now_us, DAY_US)
         self._db.execute("CHECKPOINT")
 

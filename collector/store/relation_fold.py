@@ -160,3 +160,14 @@ def hashed(relation: Relation) -> str:
 def rows_table(relation: Relation) -> str:
     """Return the name of the table of a relation's hot rows."""
     return f"{relation.name}_rows"
+
+
+def settled(relation: Relation, closed_us: int, open_us: int) -> str:
+    """Return the condition by which rows of `rows_table` are past contradiction.
+
+    What is closed is, when last seen by *closed_us*; what is open, by *open_us*, or like what is
+    closed where the relation keeps it no longer. Both are microseconds since 1970.
+    """
+    if relation.open_for == "settle":
+        return f"last_seen_us <= {closed_us}"
+    return f"last_seen_us <= CASE WHEN closed THEN {closed_us} ELSE {open_us} END"

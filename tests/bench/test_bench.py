@@ -16,6 +16,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from bench import population, report
 from bench.aims import AIMS
+from bench.flatness import flatness
 from bench.machine import ROOT
 from bench.measures import load
 from bench.ratios import growths, ratios
@@ -36,6 +37,7 @@ POSTED = {
     "records", "bytes_per_record", "acknowledged_per_s", "applied_per_s", "ack_p50_ms",
     "ack_p99_ms", "behind_s", "cpu_s_per_million", "generator_cpu_s_per_million", "peak_rss_mb",
 }  # fmt: skip
+FLAT = {"rss_first_third_mb", "rss_last_third_mb", "rss_growth_mb_per_min"}
 STAGES = {"pipeline_per_s", "inserted_per_s", "folded_per_s", "pipeline_then_fold_per_s"}
 ON_DISK = {f"{what}_by_{size}_per_s" for what in ("synced", "journal") for size in (1, 16)}
 OTLP = {"decoded_per_s", "flattened_per_s", "received_per_s", "received_gzip_per_s"}
@@ -56,7 +58,7 @@ FIGURES = {
     },
     "visible": {
         "posted", "call_p50_s", "call_max_s", "zombie_p50_s", "zombie_max_s", "visible_max_s",
-        "intervals",
+        "intervals", "files_first_third", "files_last_third", *FLAT,
     },
     "history": {"files", "signals", "ready_s", "idle_cpu_percent", "idle_rss_mb"},
     "start": {"ready_s", "idle_cpu_percent", "idle_rss_mb"},
@@ -98,8 +100,10 @@ def test_every_figure_is_measured_and_positive(said: dict[str, Any]) -> None:
         assert cases
         for case, figures in cases.items():
             more = OTLP if measure == "limits" and case in {"spans", "logs"} else set()
+            more = FLAT if case.endswith("half load") else more
             assert FIGURES[measure] | more == figures.keys()
-            assert [name for name, value in figures.items() if value <= 0] == []
+            positive = {name: value for name, value in figures.items() if "growth" not in name}
+            assert [name for name, value in positive.items() if value <= 0] == []
 
 
 @pytest.mark.slow
@@ -136,6 +140,37 @@ def test_the_page_is_made_from_the_file_alone(said: dict[str, Any], tmp_path: Pa
 def test_a_measurement_that_is_none_is_refused() -> None:
     """The message names those that there are."""
     assert "'spam' is none of beats, eval, history, ingest" in run("spam", status=2)
+
+
+def test_what_stays_the_same_is_flat() -> None:
+    """Between two values, too: medians and a line are not moved by what comes and goes."""
+    assert flatness([(at, 100.0) for at in range(60)]) == (100, 100, 0)
+    first, last, per_min = flatness([(at, 100.0 + at % 2) for at in range(60)])
+    assert (first, last, abs(per_min) < 0.2) == (100.5, 100.5, True)
+
+
+def test_a_growth_is_by_the_minute_and_by_the_clock() -> None:
+    """A busy machine takes fewer samples: of the first twenty seconds there are four times as many.
+
+    1 MB a second from 0 on: the median of the first third is at 10 s, of the last at 50 s.
+    """
+    often = [(at / 4, at / 4) for at in range(80)] + [
+        (float(at), float(at)) for at in range(20, 61)
+    ]
+    assert flatness(often) == pytest.approx((10, 50, 60))
+
+
+def test_a_beginning_that_fills_what_is_kept_is_no_growth() -> None:
+    """It shows in the medians, and not in the slope."""
+    filled = [(at, min(at, 20.0)) for at in range(61)]
+    assert flatness(filled) == pytest.approx((10, 20, 0))
+
+
+def test_one_sample_is_flat_and_none_is_an_error() -> None:
+    """A run too short to be sampled says nothing."""
+    assert flatness([(1.0, 5.0)]) == (5, 5, 0)
+    with pytest.raises(ValueError, match="nothing was sampled"):
+        flatness([])
 
 
 def test_no_number_of_the_page_is_typed_by_hand() -> None:

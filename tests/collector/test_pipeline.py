@@ -147,6 +147,23 @@ def test_the_first_matching_rule_decides() -> None:
     )  # fmt: skip
 
 
+def test_a_rule_turns_a_word_of_the_scheduler_s_own_into_one_of_ours() -> None:
+    """For one service; the phase that the event has stays, and so do words that are ours."""
+    rules = (Rule(service="oxr", attributes={"task.state": "skipped"}, set={"state": "success"}),)
+    said = {"event.name": "task.recorded", "task.id": "t1"}
+    found = lines(
+        {**said, "service": "oxr", "task.state": "skipped"},
+        {**said, "service": "oxr", "task.state": "canceled"},
+        {**said, "service": "other", "task.state": "skipped"},
+        rules=rules,
+    )
+    assert [(one["phase"], one["state"]) for one in found] == [
+        ("recorded", "success"),
+        ("recorded", "canceled"),
+        ("recorded", "skipped"),
+    ]
+
+
 def test_a_value_that_does_not_fit_leaves_the_record() -> None:
     """`attempt: many` is no number: the field is empty, the line stays."""
     [one] = lines({"event.name": "task.started", "task.id": "t", "task.attempt": "many"})

@@ -276,6 +276,28 @@ def test_a_run_that_hangs_is_found_though_a_later_one_ended(run: Callable[..., R
     eventually([], found)
 
 
+def test_a_declared_job_that_fails_is_found_until_it_succeeds(run: Callable[..., Running]) -> None:
+    """With its exit code and its run; a name that no schedule has is not judged."""
+    sidecar = run({"schedules": [{"name": "backup", "every_s": "1h", "service": "db"}]})
+
+    def found() -> list[Any]:
+        return [
+            (one["subject"], one["service"], one["verdict"], one["task"], one["evidence"]["how"])
+            for one in sidecar.findings("open", detector="failed_run")
+        ]
+
+    for path, rid in (("other/fail", "r0"), ("backup", "r0"), ("backup/7", "r1")):
+        assert ping(sidecar, path, rid=rid).status == 200
+    expected = [("backup", "db", "confirmed", "backup/r1", "exit code 7")]
+    eventually(expected, found)
+    assert ping(sidecar, "backup/start", rid="r2").status == 200
+    assert sidecar.stop() == 0
+    sidecar.start()
+    assert found() == expected
+    assert ping(sidecar, "backup", rid="r2").status == 200
+    eventually([], found)
+
+
 def test_the_wrapper_in_the_documentation_says_all_of_it(shared: Running, tmp_path: Path) -> None:
     """As it stands there: a beginning, an end with output and exit code, and the job's status."""
     text = Path("docs/pings.md").read_text()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import TYPE_CHECKING
 
 from bench.quality.cell import AGENT
 from bench.quality.dark import TOLERATED_S
+from bench.quality.failures.overdue_task import besides
 from bench.quality.kit import Failure
 from bench.quality.process import BEAT_S
 from bench.quality.tasks import KINDS
@@ -47,6 +49,9 @@ class Dies(Failure):
             return
         agent = cell.rng.choice(able)
         held = cell.kill(agent)
+        for one in held:
+            if one.began_heard_s < math.inf:
+                besides(cell, one, self)
         heard_s = agent.heard_s
         if way == "said":
             heard_s = agent.say(

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from bench.quality.cell import dotted
 from bench.quality.kit import Failure
 
 if TYPE_CHECKING:
     from bench.quality.cell import Cell
     from bench.quality.process import Process
     from bench.quality.tasks import Attempt
+
+
+_OVERLAP_S: Final = 1.1
+"""A second, and what ordinary clocks differ by."""
+_LATER_S: Final = 15.0
+"""So long after the second run the first is over too: it may take a tenth less."""
 
 
 class Twice(Failure):
@@ -22,30 +28,50 @@ class Twice(Failure):
         others = [one for one in cell.agents if one is not agent and one.alive and one.taking]
         if others and attempt.run_s > 10:  # noqa: PLR2004 - else they would hardly overlap
             other = cell.rng.choice(others)
-            cell.clock.after(cell.rng.uniform(1, 4), partial(self._second, cell, attempt, other))
+            second = partial(self._second, cell, attempt, agent, other)
+            cell.clock.after(cell.rng.uniform(1, 4), second)
         return False
 
-    def _second(self, cell: Cell, attempt: Attempt, other: Process) -> None:
+    def _second(self, cell: Cell, attempt: Attempt, agent: Process, other: Process) -> None:
         if attempt.over or not other.alive:
             return
-        begun = other.say("task.started", cell.clock.now, **dotted(attempt))
+        begun_s = cell.clock.now
+        cell.sign(attempt, other, "task.started")
         number = -attempt.number
         other.runs.add(number)  # it is not drained before that is over
         cell.running[number] = (attempt, other)
-        cell.clock.after(
-            attempt.run_s * cell.rng.uniform(0.9, 1.3),
-            partial(self._ends, cell, attempt, other, begun.first_s),
-        )
+        run_s = attempt.run_s * cell.rng.uniform(0.9, 1.3)
+        if attempt.kind.beat_s:
+            cell.beats(attempt, other, begun_s + run_s)
+        cell.clock.after(run_s, partial(self._ends, cell, attempt, agent, other, begun_s))
 
-    def _ends(self, cell: Cell, attempt: Attempt, other: Process, begun_heard_s: float) -> None:
+    def _ends(
+        self, cell: Cell, attempt: Attempt, agent: Process, other: Process, begun_s: float
+    ) -> None:
         other.runs.discard(-attempt.number)
         cell.running.pop(-attempt.number, None)
-        if not other.alive:
-            return
-        cell.ended(attempt, other, "success")
-        # both have it from here on: that they overlap shows once each has spoken after the other
-        at_s = max(begun_heard_s, attempt.sign_heard_s) + 1.0
-        cell.truth(attempt.task, at_s, attempt=attempt, failure=self)
+        if other.alive:
+            cell.ended(attempt, other, "success")
+        cell.clock.after(_LATER_S, partial(self._told, cell, attempt, agent, other, begun_s))
+
+    def _told(
+        self, cell: Cell, attempt: Attempt, agent: Process, other: Process, begun_s: float
+    ) -> None:
+        """Write down when it showed: each had been heard to go on after the second had begun."""
+
+        def shown_s(who: Process) -> float:
+            return min((heard_s for name, at_s, heard_s in attempt.signs
+                        if name == who.instance and at_s > begun_s + _OVERLAP_S),
+                       default=math.inf)  # fmt: skip
+
+        begin_heard_s = [
+            min((heard_s for name, _, heard_s in attempt.signs if name == who.instance),
+                default=math.inf)
+            for who in (agent, other)
+        ]  # fmt: skip
+        at_s = max(*begin_heard_s, shown_s(agent), shown_s(other))
+        if at_s < math.inf:
+            cell.truth(attempt.task, at_s, since_s=begun_s, attempt=attempt, failure=self)
 
 
 FAILURE = Twice(share=0.005)

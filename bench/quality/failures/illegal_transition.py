@@ -6,6 +6,7 @@ import math
 from functools import partial
 from typing import TYPE_CHECKING
 
+from bench.quality.cell import DISPATCHER
 from bench.quality.kit import Failure
 
 if TYPE_CHECKING:
@@ -31,10 +32,14 @@ class TooLate(Failure):
         attempt.pauses_s = ()
         recorded_s = cell.record(attempt, agent, "canceled", cell.dispatcher)
         cell.clock.after(
-            cell.rng.uniform(5, 40), partial(self._begin, cell, attempt, agent, recorded_s)
+            cell.rng.uniform(5, 40),
+            partial(self._begin, cell, attempt, agent, (cell.clock.now, recorded_s)),
         )
 
-    def _begin(self, cell: Cell, attempt: Attempt, agent: Process, recorded_s: float) -> None:
+    def _begin(
+        self, cell: Cell, attempt: Attempt, agent: Process, final: tuple[float, float]
+    ) -> None:
+        """Let it begin; *final* is when its end was recorded, and when that is heard."""
         if not agent.alive:
             return
         attempt.sign_heard_s = math.inf
@@ -43,7 +48,9 @@ class TooLate(Failure):
         if begun_s < math.inf:
             waited_s = max(0.0, begun_s - attempt.running_heard_s)
             cell.account.accepts[attempt.kind.name].append(waited_s)
-        cell.truth(attempt.subject, max(begun_s, recorded_s), attempt=attempt, failure=self)
+        since_s, recorded_s = final
+        cell.truth(attempt.subject, max(begun_s, recorded_s), since_s=since_s, attempt=attempt,
+                   failure=self, word=(DISPATCHER, cell.clock.now))  # fmt: skip
         cell.clock.after(3.0, partial(self._end, cell, attempt, agent))
 
     def _end(self, cell: Cell, attempt: Attempt, agent: Process) -> None:
@@ -51,4 +58,5 @@ class TooLate(Failure):
             cell.ended(attempt, agent, "canceled")
 
 
-FAILURE = TooLate(share=0.004)
+# that nobody had asked for it rests on the dispatcher's silence
+FAILURE = TooLate(share=0.004, absence=True)

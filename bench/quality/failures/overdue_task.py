@@ -15,6 +15,14 @@ _GRACE_S = 10.0
 """In which a scheduler should have ended it."""
 
 
+def besides(cell: Cell, attempt: Attempt, failure: Failure) -> None:
+    """Write down that a run that will not end is overdue too, past its limit or what is usual."""
+    usual_s = max(60.0, 3 * attempt.kind.least_s)
+    limit_s = attempt.kind.limit_s + _GRACE_S if attempt.kind.limit_s else usual_s
+    cell.truth(attempt.subject, attempt.began_heard_s + limit_s, detector="overdue_task",
+               must=False, attempt=attempt, failure=failure)  # fmt: skip
+
+
 class Endless(Failure):
     """A dispatcher takes it back in the end, and the agent drops it without a word."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from bench.quality.failures.overdue_task import besides
 from bench.quality.kit import Failure
 
 if TYPE_CHECKING:
@@ -35,19 +36,12 @@ class Hangs(Failure):
             # it has been silent since its last sign, not since it hangs
             cell.truth(attempt.subject, attempt.sign_last_heard_s + _LIMIT_S, attempt=attempt,
                        since_s=attempt.sign_said_s, failure=self)  # fmt: skip
-            self._besides(cell, attempt)
+            besides(cell, attempt, self)
             cell.clock.after(_LIMIT_S + cell.rng.uniform(60, 300),
                              lambda: agent.alive and cell.requeue(attempt, agent))  # fmt: skip
 
         cell.clock.after(beats_s, stop)
         return True
-
-    def _besides(self, cell: Cell, attempt: Attempt) -> None:
-        """A run that hangs is overdue too, once its limit (or what is usual) is passed."""
-        usual_s = max(60.0, 3 * attempt.kind.least_s)
-        limit_s = attempt.kind.limit_s + 10 if attempt.kind.limit_s else usual_s
-        cell.truth(attempt.subject, attempt.began_heard_s + limit_s, detector="overdue_task",
-                   must=False, attempt=attempt, failure=self)  # fmt: skip
 
 
 FAILURE = Hangs(share=0.008, absence=True)
