@@ -3,10 +3,11 @@
 ## Meaning
 An agent that promised a beat (or kept one) has been silent for three intervals, `silence_min_s`
 at least; or it stopped; or a new process has taken its name, which orphans at once what the old
-one ran. In each case it had begun tasks of which no end was seen, and which nobody has taken over.
-Also found: no agent of a service is left, one of them ended uncleanly or fell silent, and tasks
-wait for them. One finding for each agent, with its tasks counted. Where over half of a service's
-agents fall silent together, the path to us is the likelier cause: that is one *unknown*.
+one ran, if that had not said that it stopped (its last words have `stop_grace_s` then). In each
+case it had begun tasks of which no end was seen, and which nobody has taken over. Also found: no
+agent of a service is left, one of them ended uncleanly or fell silent, and tasks wait for them. One
+finding for each agent, with its tasks counted. Where over half of a service's agents fall silent
+together, the path to us is the likelier cause: that is one *unknown*.
 
 ## Impact
 The scheduler holds these tasks *running* until a time-out of its own; until then they neither end
@@ -92,7 +93,8 @@ WITH known AS (
 ),
 state AS (
   SELECT k.*, CASE
-      WHEN k.boot <> '' AND k.mixed = 0 AND k.next_us IS NOT NULL THEN 1
+      WHEN k.boot <> '' AND k.mixed = 0 AND k.next_us IS NOT NULL
+        AND (k.stopped_us IS NULL OR k.last_us > k.stopped_us + 1000000) THEN 1
       WHEN k.newest = 1 AND k.interval_us IS NOT NULL AND {now} - k.known_us > k.limit_us
         AND (k.stopped_us IS NULL OR k.spoke_us > k.stopped_us) THEN 4
       WHEN k.stopped_us IS NOT NULL AND {now} - k.stopped_seen_us > k.grace_us
@@ -291,6 +293,12 @@ ORDER BY since_us, subject""",
             "confirmed",
         ),
         Case(
+            "ended uncleanly 16 s ago, by a clock that is 300 s ahead",
+            [*_SEEN, *_holds(), _stop(-284, clean=False, arrived=-16.0), _HEARD],
+            ["agent/agent-1"],
+            "confirmed",
+        ),
+        Case(
             "15 s ago: its last words may still be on their way",
             [*_SEEN, *_holds(), _stop(15, clean=False), _HEARD],
             [],
@@ -322,6 +330,42 @@ ORDER BY since_us, subject""",
         Case(
             "back as a new process a second ago: what the old one ran is orphaned at once",
             [*_SEEN, *_holds(boot="b1"), *_beats(-3, boot="b1"), *_beats(-1, boot="b2"), _HEARD],
+            ["agent/agent-1"],
+            "confirmed",
+        ),
+        Case(
+            "stopped 15 s ago and replaced: that its task has ended may still be on its way",
+            [
+                *_SEEN,
+                *_holds(boot="b1"),
+                _stop(15, clean=True, boot="b1"),
+                *_beats(-10, boot="b2"),
+                _HEARD,
+            ],
+            [],
+        ),
+        Case(
+            "stopped 16 s ago and replaced, with a task that is still open",
+            [
+                *_SEEN,
+                *_holds(boot="b1"),
+                _stop(16, clean=True, boot="b1"),
+                *_beats(-10, boot="b2"),
+                _HEARD,
+            ],
+            ["agent/agent-1"],
+            "confirmed",
+        ),
+        Case(
+            "said that it stops, worked on, and is back as a new process",
+            [
+                *_SEEN,
+                *_holds(boot="b1"),
+                _stop(15, clean=True, boot="b1"),
+                {**_holds(t=-12.0, boot="b1")[1], "phase": "heartbeat"},
+                *_beats(-10, boot="b2"),
+                _HEARD,
+            ],
             ["agent/agent-1"],
             "confirmed",
         ),

@@ -44,8 +44,9 @@ LIVES: Final = """
 SELECT i.namespace AS namespace, i.service AS service, i.instance AS instance, i.boot AS boot,
   i.first_us AS first_us, i.last_us AS last_us, i.last_seen_us AS last_seen_us, i.clean AS clean,
   i.stopped_last_us AS stopped_us,
-  CASE WHEN i.stopped_last_us > i.stopped_seen_us THEN i.stopped_last_us ELSE i.stopped_seen_us END
-    AS stopped_seen_us, i.next_us AS next_us, i.next_seen_us AS next_seen_us,
+  CASE WHEN i.stopped_last_us > i.stopped_us AND i.stopped_last_us > i.stopped_seen_us
+    THEN i.stopped_last_us ELSE i.stopped_seen_us END AS stopped_seen_us,
+  i.next_us AS next_us, i.next_seen_us AS next_seen_us,
   i.heard_us AS heard_us, i.spoke_us AS spoke_us, i.newest AS newest,
   coalesce(i.promised_s * 1e6, CASE WHEN b.n >= 3 THEN b.interval_us END) AS interval_us,
   max(CASE WHEN i.before_us > i.first_us + 1000000 THEN 1 ELSE 0 END)
