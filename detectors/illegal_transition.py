@@ -198,12 +198,12 @@ own AS (
     AND b.task = o.task AND b.attempt = o.attempt)
 ),
 after_final AS (
-  SELECT c.namespace AS namespace, c.task AS task, c.attempt AS attempt, c.name AS name,
-    c.service AS service, c.queue AS queue, c.agent AS agent, c.request_id AS request_id,
-    c.recorded_state AS recorded_state, c.started_last_us AS since_us, u.by_us AS by_us,
-    c.recorded_seen_us AS heard_us, u.heard_us AS word_due_us
-  FROM closed_again c JOIN unasked u ON u.namespace = c.namespace AND u.task = c.task
-    AND u.attempt = c.attempt
+  SELECT a.namespace AS namespace, a.task AS task, a.attempt AS attempt, a.name AS name,
+    a.service AS service, a.queue AS queue, a.agent AS agent, a.request_id AS request_id,
+    a.recorded_state AS recorded_state, a.started_last_us AS since_us, u.by_us AS by_us,
+    a.recorded_seen_us AS heard_us, u.heard_us AS word_due_us
+  FROM closed_again a JOIN unasked u ON u.namespace = a.namespace AND u.task = a.task
+    AND u.attempt = a.attempt
   WHERE {now} - u.heard_us >= {late_s} * 1e6
     AND (u.next_us - u.heard_us < 20000000 OR {now} - u.next_us >= {late_s} * 1e6)
 ),
