@@ -115,7 +115,10 @@ ATTEMPTS: Final = Relation(
         ),
         Measure(
             "run",
-            "finished_us - coalesce(started_us, accepted_us)",
+            # of two that began or ended it is not known which end is whose
+            "CASE WHEN finished_last_us - finished_us <= 1000000"
+            " AND coalesce(started_last_us - started_us, 0) <= 1000000"
+            " THEN finished_us - coalesce(started_us, accepted_us) END",
             "finished_us",
             "service",
             "name",

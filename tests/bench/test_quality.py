@@ -171,7 +171,6 @@ ERRS = {
     "clock_skew": "where half of the clocks are off, of a few calls the wrong one is named",
     "illegal_transition": "one of seven: the clocks of a dependency and its dependent, 220 s apart",
     "lost_report": "one of 25 is told 13 s late, where 10 are allowed",
-    "timeout_lattice": "a run by two agents with clocks that differ is learned as a long one",
 }
 """Detectors that are known to err at this size, and why. Each is to leave this list."""
 
