@@ -98,7 +98,8 @@ backwards AS (
 early AS (
   SELECT DISTINCT d.namespace AS namespace, d.task AS task, d.attempt AS attempt
   FROM attempts d JOIN attempts n ON n.namespace = d.namespace AND n.task = d.depends_on
-  WHERE d.depends_on IS NOT NULL AND d.started_us IS NOT NULL AND NOT d.joined_late
+  WHERE d.depends_on IS NOT NULL AND d.started_last_us - d.started_us <= 1000000
+    AND NOT d.joined_late
     AND (d.enqueued_last_us - d.enqueued_us <= 1000000 OR d.requeued_us IS NOT NULL
       OR d.enqueued_us IS NULL)
     AND (d.enqueued_us IS NULL OR d.enqueued_seen_us - d.started_seen_us <= 60000000)
@@ -529,6 +530,16 @@ ORDER BY since_us, subject""",
                 {**_D, "t": -80, "phase": "enqueued"},
                 {**_D, "t": -79, "phase": "dispatched"},
                 {**_A, "t": -70, "phase": "started"},
+            ],
+            [],
+        ),
+        Case(
+            "two processes began it: which of their clocks counts is not known",
+            [
+                *_NEEDED,
+                *_DEPENDENT,
+                {**_DEPENDENT[-1], "t": 180, "arrived": -45, "instance": "agent-3"},
+                {**_NEEDED_DONE, "t": -30},
             ],
             [],
         ),
