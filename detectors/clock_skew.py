@@ -4,7 +4,8 @@
 Within `window_s`, `calls_min` or more calls between two processes were timed at both ends. As NTP
 does, the detector takes from them by how much the two clocks differ, and how sure that is: the
 difference is more than `offset_max_s`, and more than what it is unsure by. Named is the machine
-whose records come with a delay unlike most machines'; where that is no help, the one that even the
+whose records come with another delay than those of most machines that agree (clocks that are right
+agree, each wrong one is wrong in its own way); where that is no help, the one that even the
 nearest of its peers contradicts, and then the one whose records are further from our own clock.
 
 ## Impact
@@ -89,10 +90,22 @@ places AS (
     min(lag_us) AS lag_us
   FROM instances WHERE instance <> '' GROUP BY namespace, instance
 ),
+delays AS (
+  SELECT namespace, place, min(lag_us) AS lag_us FROM places GROUP BY namespace, place
+),
+agreed AS (
+  SELECT o.namespace AS namespace, o.place AS place, o.lag_us AS lag_us,
+    max(m.median_us) AS median_us,
+    sum(CASE WHEN abs(o.lag_us - p.lag_us) <= 1000000 THEN 1 ELSE 0 END) AS n
+  FROM delays o JOIN delays p ON p.namespace = o.namespace
+  JOIN (SELECT namespace, quantile_cont(lag_us, 0.5) AS median_us FROM delays GROUP BY namespace) m
+    ON m.namespace = o.namespace
+  GROUP BY o.namespace, o.place, o.lag_us
+),
 ours AS (
-  SELECT o.namespace, quantile_cont(o.lag_us, 0.5) AS lag_us
-  FROM (SELECT namespace, place, min(lag_us) AS lag_us FROM places GROUP BY namespace, place) o
-  GROUP BY o.namespace
+  SELECT namespace, CASE WHEN n > 1 THEN lag_us ELSE median_us END AS lag_us FROM agreed
+  QUALIFY row_number() OVER (PARTITION BY namespace
+    ORDER BY n DESC, abs(lag_us - median_us), lag_us, place) = 1
 ),
 ends AS (
   SELECT p.namespace AS namespace, m.place AS me, o.place AS peer, p.callee AS service,
@@ -221,6 +234,24 @@ ORDER BY since_us, subject""",
                 for one in _call(5.0, agent=agent)
             ],
             ["oxr-1"],
+            "confirmed",
+        ),
+        Case(
+            "four of seven are off, each by another time: the three others agree",
+            [
+                row
+                for agent, server, by in (
+                    ("agent-1", "oxr-1", 37.0),
+                    ("agent-2", "oxr-1", 52.0),
+                    ("agent-3", "oxr-1", 144.0),
+                    ("agent-4", "oxr-2", 0.0),
+                    ("agent-5", "oxr-2", 0.0),
+                )
+                for row in _set(
+                    _call(86.0 if server == "oxr-2" else 0.0, agent=agent, server=server), by, agent
+                )
+            ],
+            ["agent-1", "agent-2", "agent-3", "oxr-2"],
             "confirmed",
         ),
         Case(
