@@ -42,6 +42,7 @@ class Exporter:
     resource: Resource
     namespace: str
     ahead_s: float = 0.0
+    service: str = ""
     stall_from_s: float = math.inf
     stall_to_s: float = math.inf
     slow_from_s: float = math.inf
@@ -79,12 +80,17 @@ class Path:
         """Namespace, and task or request, of which something was lost; and how."""
         self.told: dict[str, list[tuple[str, str, float, float]]] = defaultdict(list)
         """By namespace, whose records are known to be lost: service, instance, from, to."""
+        self.spoke: dict[tuple[str, str], list[float]] = defaultdict(list)
+        """Namespace and service, and when something of it was heard."""
         self._rng = rng
         self._waiting: dict[int, dict[int, tuple[Exporter, list[Record]]]] = defaultdict(dict)
 
     def exporter(self, who: tuple[Resource, str, float], now_s: float) -> Exporter:
         """Return the way of a new process: its resource, namespace and how its clock errs."""
         made = Exporter(*who)
+        made.service = next(
+            one.value.string_value for one in made.resource.attributes if one.key == "service.name"
+        )
         self._next_stall(made, now_s)
         return made
 
@@ -169,6 +175,7 @@ class Path:
             exporter.before_dark_s = max(exporter.before_dark_s, at_s)
         _, records = self._waiting[int(at_s)].setdefault(id(exporter), (exporter, []))
         records.append(record)
+        self.spoke[exporter.namespace, exporter.service].append(at_s)
         return at_s
 
     def through_s(self, leaves_s: float) -> float:

@@ -156,7 +156,10 @@ def _look(truth: Truth, found: list[Finding], score: Score, run: Run) -> None:
         score.missed.append(wrong)
         return
     score.found += 1
-    delay_s = max(0.0, min(fits) - truth.true_s - hold_s)
+    # silence counts once whoever would have broken it was heard again
+    spoke = run.spoke.get((truth.namespace, truth.word_of), ())
+    due_s = min((at_s for at_s in spoke if at_s >= truth.true_s), default=truth.true_s)
+    delay_s = max(0.0, min(fits) - due_s - hold_s)
     score.delays_s.append(delay_s)
     for begin_s, end_s in run.gaps:  # nobody looked then, and who was to speak came a little later
         if begin_s < min(fits) and end_s > truth.true_s:

@@ -86,6 +86,8 @@ class Run:
     """As `Path.lost`."""
     told: dict[str, list[tuple[str, str, float, float]]] = field(default_factory=dict)
     """As `Path.told`."""
+    spoke: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+    """As `Path.spoke`."""
     tasks: int = 0
     records: int = 0
     took_s: float = 0.0
@@ -190,6 +192,7 @@ class World:
         made.truths = self.truths.told
         made.dark = {cell.name: cell.dark for cell in self.cells if cell.dark}
         made.lost, made.told = self.path.lost, self.path.told
+        made.spoke = self.path.spoke
         made.tasks = sum(cell.submitted for cell in self.cells)
         made.records = self.path.records
         made.took_s = time.perf_counter() - begun
