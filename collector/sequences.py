@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 import orjson
@@ -51,6 +51,14 @@ class _Hole:
     told: bool = False
 
 
+class _Heard(NamedTuple):
+    """Numbers of one source, rising, each once; when it was said, and when it came."""
+
+    numbers: NDArray[np.int64]
+    said_us: NDArray[np.int64]
+    arrived_us: NDArray[np.int64]
+
+
 @dataclass(slots=True)
 class _Source:
     """How far one life of a process has counted, and what is missing up to there."""
@@ -60,10 +68,9 @@ class _Source:
     newest_us: int
     holes: list[_Hole] = field(default_factory=list)
 
-    def take(
-        self, numbers: NDArray[np.int64], times: NDArray[np.int64], now_us: int
-    ) -> list[_Hole]:
-        """Take in *numbers*, rising, said at *times*; return told holes of which some came."""
+    def take(self, heard: _Heard) -> list[_Hole]:
+        """Take in what was *heard*; return told holes of which some came."""
+        numbers, times = heard.numbers, heard.said_us
         again = (numbers <= self.high) & (times > self.newest_us)
         if again.any() and not self._holds(numbers[again]):
             # it counts from its beginning again, without having said that it is another life
@@ -72,14 +79,14 @@ class _Source:
         new = numbers > self.high
         filled = self._fill(numbers[~new], times[~new])
         if new.any():
-            come, said = numbers[new], times[new]
+            come, said, arrived = numbers[new], times[new], heard.arrived_us[new]
             before = np.concatenate(([self.high], come[:-1]))
             before_us = np.concatenate(([self.high_us], said[:-1]))
             for at in np.nonzero(come - before > 1)[0]:
                 self.holes.append(
                     _Hole(int(before[at]) + 1, int(come[at]) - 1,
                           int(min(before_us[at], said[at])), int(max(before_us[at], said[at])),
-                          now_us)
+                          int(arrived[at]))
                 )  # fmt: skip
             self.high, self.high_us = int(come[-1]), int(said[-1])
         self.newest_us = max(self.newest_us, int(times.max()))
@@ -139,7 +146,7 @@ class Sequences:
             return
         now = pc.max(signals["arrived_us"]).as_py()
         if numbered:
-            self._count(signals.filter(signals["sequence"].is_valid()), now)
+            self._count(signals.filter(signals["sequence"].is_valid()))
         self._waiting = False
         for who, source in self._sources.items():
             for hole in source.holes:
@@ -150,17 +157,17 @@ class Sequences:
         if self._untold:
             self._tell(now)
 
-    def _count(self, signals: pa.Table, now_us: int) -> None:
-        for who, numbers, times in _by_source(signals):
+    def _count(self, signals: pa.Table) -> None:
+        for who, heard in _by_source(signals):
             source = self._sources.get(who)
             if source is None:
-                first_us = int(times[0])
-                source = _Source(int(numbers[0]) - 1, first_us, first_us)
+                first_us = int(heard.said_us[0])
+                source = _Source(int(heard.numbers[0]) - 1, first_us, first_us)
                 self._sources[who] = source
                 while len(self._sources) > _SOURCES_MAX:
                     self._sources.popitem(last=False)
             self._sources.move_to_end(who)
-            filled = source.take(numbers, times, now_us)
+            filled = source.take(heard)
             self._untold += [_row(who, hole, found=True) for hole in filled]
 
     def _tell(self, now_us: int) -> None:
@@ -174,20 +181,20 @@ class Sequences:
             self._untold = []
 
 
-def _by_source(
-    signals: pa.Table,
-) -> Iterator[tuple[_Who, NDArray[np.int64], NDArray[np.int64]]]:
-    """Yield each source that numbers: who it is, the numbers, rising, and when each was said."""
+def _by_source(signals: pa.Table) -> Iterator[tuple[_Who, _Heard]]:
+    """Yield each source that numbers, and what was heard of it."""
     columns = [pc.fill_null(signals[name], "").combine_chunks() for name in WHO]
     codes = pc.binary_join_element_wise(*columns, "\x1f").dictionary_encode()
     of = codes.indices.to_numpy(zero_copy_only=False)
     numbers = signals["sequence"].to_numpy()
     times = pc.coalesce(signals["end_us"], signals["ts_us"]).to_numpy()
+    arrived = signals["arrived_us"].to_numpy()
     order = np.lexsort((numbers, of))
     for rows in np.split(order, np.nonzero(np.diff(of[order]))[0] + 1):
         who = codes.dictionary[int(of[rows[0]])].as_py().split("\x1f")
         once, first = np.unique(numbers[rows], return_index=True)
-        yield tuple(one or None for one in who), once, times[rows][first]
+        heard = _Heard(once, times[rows][first], arrived[rows][first])
+        yield tuple(one or None for one in who), heard
 
 
 def _row(who: _Who, hole: _Hole, *, found: bool) -> dict[str, Any]:

@@ -60,7 +60,14 @@ class Sidecar:
             self._now_us = max(self._now_us, micros(at_s))
             for kind, body in bodies:
                 last = self._service.store.append(Entry(kind, micros(at_s), body))
-        if last is not None and not self._service.store.wait_applied(last.result(), _APPLIED_S):
+        if last is None:
+            return
+        last.result()
+        store = self._service.store
+        # what the sidecar itself has to say of it is in the journal by then, and counts too
+        while (newest := store.journal_last_id) > store.applied:
+            if store.wait_applied(newest, _APPLIED_S):
+                continue
             msg = f"a batch was not applied within {_APPLIED_S:g} s: the machine is too slow"
             raise TimeoutError(msg)
 
