@@ -52,6 +52,11 @@ class Ingest:
         """Begin to write."""
         self._thread.start()
 
+    @property
+    def running(self) -> bool:
+        """Whether what is handed in is written."""
+        return self._thread.is_alive() and not self._stopped
+
     def submit(self, entry: Entry) -> Future[int]:
         """Return a future of the record's ID, done when it is synced.
 

@@ -131,10 +131,16 @@ class _Source:
 
 
 class Sequences:
-    """What each numbering source has said so far. *append* is the store's; used by one thread."""
+    """What each numbering source has said so far. *append* is the store's; used by one thread.
 
-    def __init__(self, append: Callable[[Entry], Future[int]]) -> None:
+    Nothing is told before *ready*: while the journal is read again, nobody writes it yet.
+    """
+
+    def __init__(
+        self, append: Callable[[Entry], Future[int]], ready: Callable[[], bool] = lambda: True
+    ) -> None:
         self._append = append
+        self._ready = ready
         self._sources: OrderedDict[_Who, _Source] = OrderedDict()
         self._untold: list[dict[str, Any]] = []
         self._waiting = False
@@ -154,8 +160,10 @@ class Sequences:
                     hole.told = True
                     self._untold.append(_row(who, hole, found=False))
                 self._waiting |= not hole.told
-        if self._untold:
+        if self._untold and self._ready():
             self._tell(now)
+        elif self._untold:
+            self._waiting = True
 
     def _count(self, signals: pa.Table) -> None:
         for who, heard in _by_source(signals):

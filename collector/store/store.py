@@ -119,19 +119,19 @@ class Store:
             newest=self._journal.last_id,
             held_bytes=limits.backlog_bytes,
         )
+        self._ingest = Ingest(self._journal, self._backlog.add)
         self._apply = Apply(
             self._backlog,
             pipeline,
             self._fold,
             self._recent,
             every_s=limits.apply_s,
-            made=Sequences(self.append).look,
+            made=Sequences(self.append, lambda: self._ingest.running).look,
             between=self._housekeeping,
             short=self._short,
             relieve=self._relieve,
             within=within,
         )
-        self._ingest = Ingest(self._journal, self._backlog.add)
         self._replay()
 
     def _open_journal(self, path: Path) -> Journal:

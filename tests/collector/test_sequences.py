@@ -139,6 +139,18 @@ def test_what_cannot_be_written_is_told_next_time() -> None:
     assert told.lost == {"b/2-2": 1}
 
 
+def test_nothing_is_told_before_it_can_be_written() -> None:
+    """While the journal is read again nobody waits for a word that nobody writes."""
+    told, ready = _Told(), [False]
+    watch = Sequences(told.append, lambda: ready[0])
+    watch.look(_signals((1, 1), (3, 3), arrived=3))
+    watch.look(_signals((4, 20), arrived=20))
+    assert told.rows == []
+    ready[0] = True
+    watch.look(_signals((4, 21), arrived=21, sequence=None))
+    assert told.lost == {"b/2-2": 1}
+
+
 def test_of_very_many_gaps_the_older_half_becomes_one() -> None:
     """Memory is bounded; nothing is forgotten."""
     told = _Told()
