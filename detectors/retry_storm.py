@@ -82,7 +82,8 @@ DETECTOR = Detector(
     sql="""
 WITH asked AS (
   SELECT a.* FROM (
-    SELECT c.namespace, c.hop, c.task, c.request_id, c.purpose AS purpose,
+    SELECT c.namespace, c.task, c.request_id, c.purpose AS purpose,
+      CASE WHEN c.hop LIKE 'request:%' THEN 'line' ELSE 'span' END AS way,
       CASE WHEN c.purpose IN ('dispatch', 'report') THEN c.purpose || ' calls'
         ELSE 'calls of ' || coalesce(c.name, c.peer, 'others') END AS kind,
       coalesce(c.caller, c.callee) AS service, c.task_name AS name, c.queue,
@@ -102,18 +103,19 @@ again AS (
   WHERE a.attempt >= 2 AND a.first_seen_us > {now} - {window_s} * 1e6 AND NOT a.late
 ),
 tries AS (
-  SELECT c.namespace AS namespace, c.task AS task, c.kind AS kind, c.service AS service,
-    c.name AS name, c.queue AS queue, c.at_us AS at_us, c.ended_us AS ended_us, c.good AS good
+  SELECT c.namespace AS namespace, c.task AS task, c.kind AS kind, c.way AS way,
+    c.service AS service, c.name AS name, c.queue AS queue, c.at_us AS at_us,
+    c.ended_us AS ended_us, c.good AS good
   FROM asked c WHERE EXISTS (SELECT 1 FROM failing f WHERE f.namespace = c.namespace
     AND f.task = c.task)
   UNION ALL
-  SELECT c.namespace, c.task, c.kind, c.service, c.name, c.queue, m.ts_us, NULL, 0
+  SELECT c.namespace, c.task, c.kind, c.way, c.service, c.name, c.queue, m.ts_us, NULL, 0
   FROM asked c JOIN marks m ON m.namespace = c.namespace AND m.request_id = c.request_id
     AND coalesce(m.purpose, '') = coalesce(c.purpose, '')
-  WHERE c.sent_us < c.sent_last_us AND m.phase = 'call.sent' AND m.kind <> 'span'
-    AND m.ts_us > c.sent_us
+  WHERE c.way = 'line' AND c.sent_us < c.sent_last_us AND m.phase = 'call.sent'
+    AND m.kind <> 'span' AND m.ts_us > c.sent_us
   UNION ALL
-  SELECT a.namespace, a.task, 'attempts', a.service, a.name, a.queue,
+  SELECT a.namespace, a.task, 'attempts', 'line', a.service, a.name, a.queue,
     CASE WHEN a.eta_us > a.first_us THEN a.eta_us ELSE a.first_us END,
     coalesce(a.recorded_us, a.finished_us, a.requeued_us),
     CASE WHEN coalesce(a.recorded_state, a.outcome) = 'success' THEN 1 ELSE 0 END
@@ -122,15 +124,15 @@ tries AS (
     AND EXISTS (SELECT 1 FROM again g WHERE g.namespace = a.namespace AND g.task = a.task)
 ),
 one_each AS (
-  SELECT namespace, task, kind, at_us, max(service) AS service, max(name) AS name,
+  SELECT namespace, task, kind, way, at_us, max(service) AS service, max(name) AS name,
     max(queue) AS queue, min(ended_us) AS ended_us, max(good) AS good
-  FROM tries GROUP BY namespace, task, kind, at_us
+  FROM tries GROUP BY namespace, task, kind, way, at_us
 ),
 spaced AS (
-  SELECT *, count(*) OVER (PARTITION BY namespace, task, kind) AS n,
-    row_number() OVER (PARTITION BY namespace, task, kind ORDER BY at_us) AS place,
-    at_us - max(coalesce(ended_us, at_us)) OVER (PARTITION BY namespace, task, kind ORDER BY at_us
-      ROWS BETWEEN 1 PRECEDING AND 1 PRECEDING) AS pause_us
+  SELECT *, count(*) OVER (PARTITION BY namespace, task, kind, way) AS n,
+    row_number() OVER (PARTITION BY namespace, task, kind, way ORDER BY at_us) AS place,
+    at_us - max(coalesce(ended_us, at_us)) OVER (PARTITION BY namespace, task, kind, way
+      ORDER BY at_us ROWS BETWEEN 1 PRECEDING AND 1 PRECEDING) AS pause_us
   FROM one_each
 ),
 tasks AS (
@@ -143,10 +145,11 @@ tasks AS (
     SELECT namespace, task, kind, max(service) AS service, max(name) AS name, max(queue) AS queue,
       max(n) AS n, min(at_us) AS first_us, max(at_us) AS last_us, sum(good) AS good,
       max(CASE WHEN place = 2 THEN pause_us END) AS first_pause_us,
-      max(CASE WHEN place = n THEN pause_us END) AS last_pause_us
-    FROM spaced WHERE n >= 3 GROUP BY namespace, task, kind
+      max(CASE WHEN place = n THEN pause_us END) AS last_pause_us,
+      row_number() OVER (PARTITION BY namespace, task, kind ORDER BY max(n) DESC, way DESC) AS told
+    FROM spaced WHERE n >= 3 GROUP BY namespace, task, kind, way
   ) a
-  WHERE a.good <= 1 AND a.last_us - a.first_us <= {window_s} * 1e6
+  WHERE a.told = 1 AND a.good <= 1 AND a.last_us - a.first_us <= {window_s} * 1e6
 )
 SELECT a.namespace, coalesce(a.service, '') || '/' || coalesce(a.name, '') || ' ' || a.kind
     AS subject, a.name, a.service, CASE WHEN min(a.queue) = max(a.queue) THEN min(a.queue) END
@@ -228,6 +231,29 @@ ORDER BY since_us, subject""",
             [{**one, "request_id": f"r{one['task']}"} for one in _calls(20, _AT_ONCE)],
             ["agent/sync report calls"],
             "confirmed",
+        ),
+        Case(
+            "the span and the lines of one sending are one try",
+            [
+                signal
+                for number, one in enumerate(_calls(40, (0.0, 2.0)))
+                for span in [{"trace_id": f"{number // 2}", "span_id": f"s{number // 2}"}]
+                for signal in (
+                    [{**one, **span}]
+                    if one["phase"] == "call.sent"
+                    else [
+                        {**one, **span, "t": float(str(one["t"])) - 0.01},
+                        {
+                            **one,
+                            **span,
+                            "kind": "span",
+                            "t": float(str(one["t"])) - 0.51,
+                            "end": one["t"],
+                        },
+                    ]
+                )
+            ],
+            [],
         ),
         Case("3 report calls each, with growing pauses", _calls(40, _GROWING), []),
         Case(
