@@ -3,9 +3,10 @@
 ## Meaning
 Tasks are eligible (queued, their ETA has come, they wait for no other task), or schedules are due,
 and agents that have run such tasks before are heard and run nothing. Yet this dispatcher has
-handed nothing out, and no agent has taken anything, for `stall_min_s`, or for `gap_times` the usual
-pause between two hand-outs (or the usual wait of such tasks) where that is longer. Tasks that later
-ones have overtaken do not count: these are `stuck_in_queue`. Nor does what is in a paused queue.
+handed no task out (nor fired a schedule, where only schedules wait), and no agent has taken any,
+for `stall_min_s`, or for `gap_times` the usual pause between two hand-outs (or the usual wait of
+such tasks) where that is longer. Tasks that later ones have overtaken do not count: these are
+`stuck_in_queue`. Nor does what is in a paused queue.
 
 ## Impact
 Nothing new runs. What is due is late by the time shown, and all that comes now adds to it, while
@@ -98,13 +99,15 @@ speaks AS (
 ),
 due AS (
   SELECT s.namespace AS namespace, coalesce(s.service, '') AS service, s.schedule AS schedule,
-    min(d.due_us + coalesce(k.lag_us, 0)) AS due_us
+    min(d.due_us + coalesce(l.lag_us, k.lag_us, 0)) AS due_us
   FROM open_dues d JOIN schedules s ON s.namespace = d.namespace AND s.schedule = d.schedule
   LEFT JOIN speaks k ON k.namespace = s.namespace AND k.service = coalesce(s.service, '')
+  LEFT JOIN lags l ON l.namespace = d.namespace AND l.service = d.service
+    AND l.instance = d.instance
   WHERE d.expected_us IS NOT NULL AND NOT coalesce(d.paused, FALSE)
     AND d.expected_us > d.expected_seen_us - 3600000000
     AND NOT coalesce(s.paused, FALSE) AND d.due_us > coalesce(s.paused_last_us, 0)
-    AND d.due_us > s.fired_last_us + 30000000 AND d.due_us + coalesce(k.lag_us, 0) < {now}
+    AND d.due_us > s.fired_last_us + 30000000 AND d.due_us + coalesce(l.lag_us, k.lag_us, 0) < {now}
     AND s.fired_way <> 'ping'
   GROUP BY s.namespace, s.service, s.schedule
 ),
@@ -112,23 +115,25 @@ spaces AS (
   SELECT namespace FROM waiting UNION SELECT namespace FROM due
 ),
 last AS (
-  SELECT o.namespace, coalesce(o.service, '') AS service,
-    max(coalesce(o.running_seen_us, o.sign_seen_us)) AS handed_us
+  SELECT o.namespace AS namespace, coalesce(o.service, '') AS service,
+    max(coalesce(o.running_seen_us, o.sign_seen_us)) AS handed_us,
+    max(coalesce(o.running_seen_us, o.sign_seen_us)) AS did_us
   FROM attempts o WHERE EXISTS (SELECT 1 FROM spaces c WHERE c.namespace = o.namespace)
   GROUP BY o.namespace, coalesce(o.service, '')
   UNION ALL
-  SELECT s.namespace, coalesce(s.service, ''), max(s.fired_seen_us)
+  SELECT s.namespace, coalesce(s.service, ''), NULL, max(s.fired_seen_us)
   FROM schedules s WHERE s.fired_way <> 'ping'
     AND EXISTS (SELECT 1 FROM spaces c WHERE c.namespace = s.namespace)
   GROUP BY s.namespace, coalesce(s.service, '')
 ),
 idle AS (
-  SELECT a.namespace, a.service, a.handed_us, CAST({stall_min_s} * 1e6 AS BIGINT) AS least_us,
-    {gap_times} AS gap_times, CAST({silence_min_s} * 1e6 AS BIGINT) AS silence_us
-  FROM (SELECT namespace, service, max(handed_us) AS handed_us, CAST(NULL AS VARCHAR) AS name,
-      CAST(NULL AS VARCHAR) AS queue
-    FROM last WHERE handed_us IS NOT NULL GROUP BY namespace, service) a
-  WHERE {now} - a.handed_us > {stall_min_s} * 1e6
+  SELECT a.namespace, a.service, a.handed_us, a.did_us,
+    CAST({stall_min_s} * 1e6 AS BIGINT) AS least_us, {gap_times} AS gap_times,
+    CAST({silence_min_s} * 1e6 AS BIGINT) AS silence_us
+  FROM (SELECT namespace, service, max(handed_us) AS handed_us, max(did_us) AS did_us,
+      CAST(NULL AS VARCHAR) AS name, CAST(NULL AS VARCHAR) AS queue
+    FROM last WHERE did_us IS NOT NULL GROUP BY namespace, service) a
+  WHERE {now} - coalesce(a.handed_us, a.did_us) > {stall_min_s} * 1e6
 ),
 past AS (
   SELECT o.namespace, coalesce(o.service, '') AS service, coalesce(o.queue, '') AS queue,
@@ -153,7 +158,7 @@ serves AS (
 ),
 front AS (
   SELECT w.namespace AS namespace, i.service AS service, w.queue AS queue, w.name AS name,
-    count(*) AS waiting, min(w.known_us) AS known_us, min(w.task) AS task
+    i.handed_us AS handed_us, count(*) AS waiting, min(w.known_us) AS known_us, min(w.task) AS task
   FROM waiting w
   JOIN serves s ON s.namespace = w.namespace AND s.queue = w.queue AND s.place = 1
   JOIN idle i ON i.namespace = s.namespace AND i.service = s.service
@@ -161,7 +166,7 @@ front AS (
       GROUP BY namespace, queue, priority) t
     ON t.namespace = w.namespace AND t.queue = w.queue AND t.priority = w.priority
   WHERE w.eligible_us > coalesce(t.newest_us, 0)
-  GROUP BY w.namespace, i.service, w.queue, w.name
+  GROUP BY w.namespace, i.service, w.queue, w.name, i.handed_us
 ),
 busy AS (
   SELECT r.namespace, coalesce(r.service, '') AS service, r.instance, count(*) AS runs
@@ -193,13 +198,16 @@ able AS (
 ),
 ready AS (
   SELECT f.namespace AS namespace, f.service AS service, f.queue AS queue, f.name AS name,
-    f.waiting AS waiting, f.known_us AS known_us, f.task AS example, count(*) AS free
+    f.handed_us AS handed_us, f.waiting AS waiting, f.known_us AS known_us, f.task AS example,
+    count(*) AS free
   FROM front f
   JOIN able a ON a.namespace = f.namespace AND a.queue = f.queue AND a.name = f.name
-  GROUP BY f.namespace, f.service, f.queue, f.name, f.waiting, f.known_us, f.task
+  GROUP BY f.namespace, f.service, f.queue, f.name, f.handed_us, f.waiting, f.known_us, f.task
   UNION ALL
-  SELECT d.namespace, d.service, NULL, NULL, count(*), min(d.due_us), min(d.schedule), max(n.free)
+  SELECT d.namespace, d.service, NULL, NULL, max(i.did_us), count(*), min(d.due_us),
+    min(d.schedule), max(n.free)
   FROM due d JOIN idle i ON i.namespace = d.namespace AND i.service = d.service
+    AND {now} - i.did_us > i.least_us
   JOIN (SELECT namespace, count(*) AS free FROM free GROUP BY namespace) n
     ON n.namespace = d.namespace
   GROUP BY d.namespace, d.service
@@ -225,7 +233,7 @@ stalled AS (
     CASE WHEN min(r.queue) = max(r.queue) THEN min(r.queue) END AS queue,
     CASE WHEN min(r.name) = max(r.name) THEN min(r.name) END AS name,
     CAST(sum(r.waiting) AS BIGINT) AS waiting, min(r.known_us) AS known_us,
-    min(r.example) AS example, max(r.free) AS free, max(i.handed_us) AS handed_us,
+    min(r.example) AS example, max(r.free) AS free, max(r.handed_us) AS handed_us,
     max(i.least_us) AS least_us, max(i.gap_times) AS gap_times, max(i.silence_us) AS silence_us,
     max(coalesce(u.pause_us, 0)) AS pause_us, max(coalesce(l.p50_us, 0)) AS wait_us
   FROM ready r
@@ -268,7 +276,7 @@ FROM attempts WHERE coalesce(running_us, sign_us) IS NOT NULL GROUP BY 1, 2""",
             "a.running_us IS NULL AND a.sign_us IS NULL AND a.recorded_us IS NULL AND "
             "{now} - a.enqueued_seen_us > {stall_min_s} * 1e6"
         ),
-        "open_dues": "a.expected_us IS NOT NULL AND a.due_us < {now}",
+        "open_dues": "a.expected_us IS NOT NULL AND a.due_us < {now} + 600000000",
     },
     cases=[
         Case(
@@ -278,6 +286,12 @@ FROM attempts WHERE coalesce(running_us, sign_us) IS NOT NULL GROUP BY 1, 2""",
             "confirmed",
         ),
         Case("a task waits for 60 s", [*_ran(), _waits(60), _alive()], []),
+        Case(
+            "its schedules run on, and that is all that does",
+            [*_ran(), _waits(), _alive(), *_due(61)[:1], {**_due(61)[0], "t": -5}],
+            ["oxr"],
+            "confirmed",
+        ),
         Case(
             "something was handed out 60 s ago, to whatever queue",
             [*_ran(200), *_ran(60, "t9", queue="other"), _waits(), _alive()],

@@ -103,8 +103,13 @@ asked AS (
   GROUP BY namespace, task, attempt
 ),
 asked_of AS (
-  SELECT namespace, task, max(ts_us) AS ts_us, max(arrived_us) AS arrived_us
-  FROM asked GROUP BY namespace, task
+  SELECT namespace, task, max(ts_us) AS ts_us, max(arrived_us) AS arrived_us, max(n) AS n
+  FROM (SELECT namespace, task, phase, max(ts_us) AS ts_us, max(arrived_us) AS arrived_us,
+      count(DISTINCT ts_us) AS n
+    FROM heard WHERE phase IN ('enqueued', 'dispatched')
+      OR phase = 'call.committed' AND purpose = 'dispatch'
+    GROUP BY namespace, task, phase) a
+  GROUP BY namespace, task
 ),
 pairs AS (
   SELECT f.namespace AS namespace, f.task AS task, f.attempt AS first_attempt,
@@ -161,10 +166,11 @@ weighed AS (
           OR p.attempt <> p.first_attempt AND f.recorded_state IS NOT NULL
             AND coalesce(r.arrived_us, 0) <= p.first_finished_seen_us) THEN 1
       ELSE 0 END AS redone,
-    CASE WHEN p.first_outcome = 'success' AND p.outcome = 'success' AND p.likely_us <= 0
+    CASE WHEN p.first_outcome = 'success' AND p.outcome = 'success'
         AND p.attempt = p.first_attempt AND NOT p.one_process AND NOT t.joined_late
-        AND p.first_finished_seen_us >= (SELECT min(m.arrived_us) FROM marks m)
-        AND q.ts_us < p.first_finished_us AND q.arrived_us <= p.first_finished_seen_us THEN 1
+        AND (q.n = 1 AND least(p.first_sign_seen_us, p.sign_seen_us) >= g.from_us
+          OR p.likely_us <= 0 AND p.first_finished_seen_us >= g.from_us
+            AND q.ts_us < p.first_finished_us AND q.arrived_us <= p.first_finished_seen_us) THEN 1
       ELSE 0 END AS unasked
   FROM ordered p
   JOIN tasks t ON t.namespace = p.namespace AND t.task = p.task AND t.attempt = p.attempt
@@ -172,6 +178,7 @@ weighed AS (
   LEFT JOIN asked r ON r.namespace = p.namespace AND r.task = p.task
     AND r.attempt = p.first_attempt
   LEFT JOIN asked_of q ON q.namespace = p.namespace AND q.task = p.task
+  LEFT JOIN (SELECT min(arrived_us) AS from_us FROM marks) g ON TRUE
   LEFT JOIN kinds k ON k.namespace = p.namespace AND k.task = p.task AND k.instance = p.other_agent
   LEFT JOIN kinds l ON l.namespace = p.namespace AND l.task = p.task AND l.instance = p.agent
   WHERE NOT (p.alike AND p.attempt = p.first_attempt
@@ -310,6 +317,28 @@ ORDER BY since_us, subject""",
             ],
             ["t1"],
             "unknown",
+        ),
+        Case(
+            "by clocks of which nothing is known but that they are minutes apart, asked for once",
+            [
+                {**_OUT, "t": -105},
+                *ahead(_run("agent-1", -100, -70), -276),
+                *_run("agent-2", -96, -60),
+                _HEARD,
+            ],
+            ["t1"],
+            "confirmed",
+        ),
+        Case(
+            "by such clocks, asked for twice: the second may have come after the first",
+            [
+                {**_OUT, "t": -105},
+                *ahead(_run("agent-1", -100, -70), -276),
+                {**_OUT, "t": -97},
+                *_run("agent-2", -96, -60),
+                _HEARD,
+            ],
+            [],
         ),
         Case(
             "begun 30 s ago: word of a request for it may come no later",

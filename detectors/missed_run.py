@@ -99,7 +99,7 @@ watched AS (
   SELECT k.namespace AS namespace, k.schedule AS schedule, k.service AS service,
     k.queue AS queue, k.start_us AS start_us, k.run_us AS run_us,
     k.fired_until_us AS fired_until_us, k.paused_last_us AS paused_last_us,
-    k.ended_last_us AS ended_last_us, k.declared_way AS declared_way,
+    k.ended_last_us AS ended_last_us, k.declared_way AS declared_way, k.fired_by AS fired_by,
     k.told_late_us AS told_late_us, k.dark_us AS dark_us,
     CASE WHEN k.fired_way = 'ping' THEN 1 ELSE 0 END AS pinged,
     CASE WHEN k.fired_way = 'ping' THEN 0 ELSE coalesce(h.lag_us, d.lag_us, 0) END AS lag_us,
@@ -111,17 +111,26 @@ watched AS (
   LEFT JOIN side d ON d.namespace = k.namespace
   LEFT JOIN (SELECT max(to_us) AS to_us FROM gaps WHERE way = 'push') g ON TRUE
 ),
-late AS (
-  SELECT w.namespace AS namespace, w.schedule AS schedule, w.service AS service, w.queue AS queue,
-    'no start' AS way, d.due_us AS since_us, d.due_us + w.start_us + w.lag_us AS deadline_us,
-    w.start_us / 1e6 AS grace_s, d.due_us AS known_us, CAST(NULL AS VARCHAR) AS run,
-    w.pinged AS pinged, w.heard_us AS heard_us, w.away_us AS away_us, w.dark_us AS dark_us,
-    CASE WHEN w.declared_way = 'schedule' AND d.expected_seen_us > d.due_us + w.told_late_us
-      THEN 1 ELSE 0 END AS told_late
+expected AS (
+  SELECT w.*, d.due_us, d.expected_seen_us, d.due_us + CASE WHEN w.pinged = 1 THEN 0
+      ELSE coalesce(l.lag_us, 0) END AS our_due_us, CASE WHEN w.pinged = 1 THEN 0
+      WHEN l.lag_us IS NOT NULL AND d.instance = w.fired_by THEN l.lag_us
+      WHEN l.lag_us > w.lag_us THEN l.lag_us ELSE w.lag_us END AS late_us
   FROM open_dues d JOIN watched w ON w.namespace = d.namespace AND w.schedule = d.schedule
+  LEFT JOIN lags l ON l.namespace = d.namespace AND l.service = d.service
+    AND l.instance = d.instance
   WHERE NOT coalesce(d.paused, FALSE) AND d.expected_us IS NOT NULL
     AND d.due_us > w.fired_until_us AND d.due_us > coalesce(w.paused_last_us, 0)
-    AND {now} - d.due_us > w.start_us + w.lag_us
+    AND (w.declared_way = 'schedule' OR d.expected_us > d.expected_seen_us - 3600000000)
+),
+late AS (
+  SELECT w.namespace AS namespace, w.schedule AS schedule, w.service AS service, w.queue AS queue,
+    'no start' AS way, w.due_us AS since_us, w.due_us + w.late_us + w.start_us AS deadline_us,
+    w.start_us / 1e6 AS grace_s, w.our_due_us AS known_us, CAST(NULL AS VARCHAR) AS run,
+    w.pinged AS pinged, w.heard_us AS heard_us, w.away_us AS away_us, w.dark_us AS dark_us,
+    CASE WHEN w.declared_way = 'schedule' AND w.expected_seen_us > w.due_us + w.told_late_us
+      THEN 1 ELSE 0 END AS told_late
+  FROM expected w WHERE {now} - w.due_us > w.start_us + w.late_us
   UNION ALL
   SELECT w.namespace, w.schedule, w.service, w.queue, 'no end', f.began_us,
     f.began_seen_us + w.run_us, w.run_us / 1e6, f.began_seen_us, f.run, w.pinged, w.heard_us,
@@ -172,7 +181,8 @@ FROM schedules WHERE fired_last_us IS NOT NULL""",
     " from running to its end.",
     only_if={
         "open_dues": (
-            "a.expected_us IS NOT NULL AND NOT coalesce(a.paused, FALSE) AND a.due_us < {now}"
+            "a.expected_us IS NOT NULL AND NOT coalesce(a.paused, FALSE)"
+            " AND a.due_us < {now} + 600000000"
         ),
         "open_fires": "a.began_us IS NOT NULL AND a.ended_us IS NULL",
     },
@@ -357,6 +367,34 @@ FROM schedules WHERE fired_last_us IS NOT NULL""",
             ],
             ["backup"],
             "confirmed",
+        ),
+        Case(
+            "the clock that says when it is due is 200 s ahead: 301 s ago by ours",
+            [
+                _fired(6800, arrived=-7000, instance="oxr-1"),
+                _due(101, arrived=-301, **_D, instance="oxr-1", way="otlp"),
+                _heard(-200, arrived=0, instance="oxr-1"),
+            ],
+            ["backup"],
+            "confirmed",
+        ),
+        Case(
+            "that clock is 200 s ahead: 299 s ago by ours",
+            [
+                _fired(6800, arrived=-7000, instance="oxr-1"),
+                _due(99, arrived=-299, **_D, instance="oxr-1", way="otlp"),
+                _heard(-200, arrived=0, instance="oxr-1"),
+            ],
+            [],
+        ),
+        Case(
+            "another one fires it, of whose clock that says nothing",
+            [
+                _fired(7000, instance="oxr-2"),
+                _due(101, arrived=-301, **_D, instance="oxr-1", way="otlp"),
+                _heard(-200, arrived=0, instance="oxr-1"),
+            ],
+            [],
         ),
         Case(
             "a run began 601 s ago, and has 600 s",

@@ -414,6 +414,7 @@ SCHEDULES: Final = Relation(
         Column("fired_last_us", "max", "ts_us", _FIRED),
         Column("fired_seen_us", "max", "arrived_us", _FIRED),
         _last("fired_way", "way", _FIRED),
+        _last("fired_by", "instance", _FIRED),
         Column("began_last_us", "max", "ts_us", f"{_FIRED} AND outcome IS NULL"),
         Column("ended_last_us", "max", "ts_us", f"{_FIRED} AND outcome IS NOT NULL"),
         _last("outcome", "outcome", _FIRED),
@@ -452,6 +453,8 @@ DUES: Final = Relation(
     phases=("schedule.expected", "schedule.fired"),
     where="schedule IS NOT NULL AND due_us IS NOT NULL",
     columns=(
+        _fixed("service", "service", _EXPECTED),
+        _fixed("instance", "instance", _EXPECTED),
         *_times("expected", _EXPECTED),
         *_times("fired", _FIRED),
         _last("start_grace_s", "start_grace_s", kind="DOUBLE"),

@@ -168,6 +168,7 @@ def test_a_detector_that_cannot_be_imported_stops_the_start(
 
 
 LOST = next(one for one in load() if one.name == "lost_report")
+MISSED = next(one for one in load() if one.name == "missed_run")
 DARK = next(one for one in load() if one.name == "source_dark")
 
 
@@ -274,6 +275,31 @@ def test_of_two_dispatchers_the_clock_of_the_one_that_handed_it_out_counts() -> 
     judge = Judge([ZOMBIE], Memory())
     judge.evaluate(relations, NOW_US, heard_us=NOW_US)
     assert {one.subject: one.verdict for one in judge.open.values()} == {"t1/1": "confirmed"}
+
+
+@pytest.mark.parametrize("ahead_s", [-300.0, 0.0, 300.0])
+@pytest.mark.parametrize(("due_s", "verdict"), [(-70.0, "confirmed"), (-70.5, "unknown")])
+def test_whether_we_were_away_when_a_run_was_due_is_told_by_our_clock(
+    ahead_s: float, due_s: float, verdict: str
+) -> None:
+    """We were, until a moment before the first; the dispatcher's clock says something else."""
+    one = {"side": "dispatcher", "service": "oxr", "instance": "oxr-1", "schedule": "backup"}
+
+    def said(at: float, phase: str, **more: object) -> dict[str, object]:
+        return {**one, "t": at + ahead_s, "arrived": at, "phase": phase, **more}
+
+    rows = [
+        said(-900, "schedule.fired"),
+        said(due_s, "schedule.expected", due=due_s + ahead_s, start_grace_s=60.0),
+        said(0, "heartbeat"),
+    ]
+    relations = hot(rows)
+    relations.execute(
+        f"INSERT INTO gaps VALUES ('push', {NOW_US - 80 * SECOND}, {NOW_US - 70 * SECOND})"
+    )
+    judge = Judge([MISSED], Memory())
+    judge.evaluate(relations, NOW_US, heard_us=NOW_US)
+    assert {one.subject: one.verdict for one in judge.open.values()} == {"backup": verdict}
 
 
 def test_a_source_whose_words_were_held_was_dark_all_the_same() -> None:
