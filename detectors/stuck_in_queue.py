@@ -93,7 +93,8 @@ heads AS (
 ),
 taken AS (
   SELECT o.namespace, o.queue, coalesce(o.priority, '') AS priority,
-    CASE WHEN o.eta_us > o.enqueued_last_us THEN o.eta_us ELSE o.enqueued_last_us END
+    CASE WHEN o.enqueued_last_us > o.running_last_us THEN o.enqueued_us
+      WHEN o.eta_us > o.enqueued_last_us THEN o.eta_us ELSE o.enqueued_last_us END
       AS eligible_us
   FROM attempts o
   WHERE coalesce(o.running_us, o.sign_us) IS NOT NULL AND NOT o.joined_late
@@ -234,6 +235,15 @@ ORDER BY since_us, subject""",
         Case(
             "those that were taken had another priority",
             [_waits(900, priority="low"), *_others(30, priority="high")],
+            [],
+        ),
+        Case(
+            "IDs that ran before it came are queued anew behind it: they wait, as it does",
+            [
+                *_others(30, queued=-3000.0),
+                _waits(900),
+                *(_waits(500 - n, f"o{n}") for n in range(30)),
+            ],
             [],
         ),
         Case(
