@@ -162,8 +162,18 @@ windows AS (
 covered AS (
   SELECT DISTINCT namespace, service FROM rates WHERE measure = 'run'
 ),
+losing AS (
+  SELECT h.namespace AS namespace, h.task AS task, h.attempt AS attempt, h.instance AS instance
+  FROM held h JOIN lost l ON l.namespace = h.namespace
+  WHERE h.place = 1 AND l.to_us > h.last_seen_us - 30000000
+    AND (l.side = 'dispatcher' OR l.service = h.service AND l.instance = h.instance)
+  GROUP BY h.namespace, h.task, h.attempt, h.instance
+  HAVING count(DISTINCT l.side) = 2
+),
 orphans AS (
-  SELECT a.*, CASE WHEN c.namespace IS NULL
+  SELECT a.*, CASE WHEN a.losing = 1
+        THEN 'it and the dispatcher both lost records since: its end may be among them'
+      WHEN c.namespace IS NULL
         THEN 'not covered: the end of a task of this scheduler was never seen'
       WHEN a.last_seen_us < coalesce((SELECT max(g.to_us) FROM gaps g WHERE g.way = 'push'), 0)
         THEN 'we were not listening for a part of the time' END AS doubt
@@ -173,12 +183,15 @@ orphans AS (
       o.service AS task_service, o.started_us AS begun_us, h.beat_us AS beat_us,
       h.accepted_seen_us AS accepted_seen_us, h.last_seen_us AS last_seen_us, h.how AS how,
       h.end_us AS end_us, h.deadline_us AS deadline_us, h.heard_us AS heard_us,
-      w.visibility_s AS visibility_s, p.service AS path_service
+      w.visibility_s AS visibility_s, p.service AS path_service,
+      CASE WHEN m.task IS NULL THEN 0 ELSE 1 END AS losing
     FROM held h
     JOIN own o ON o.namespace = h.namespace AND o.task = h.task AND o.attempt = h.attempt
     JOIN newest n ON n.namespace = h.namespace AND n.task = h.task AND n.attempt = h.attempt
     JOIN turns t ON t.namespace = h.namespace AND t.task = h.task AND t.started_us = h.started_us
     LEFT JOIN windows w ON w.namespace = h.namespace AND w.queue = coalesce(o.queue, '')
+    LEFT JOIN losing m ON m.namespace = h.namespace AND m.task = h.task AND m.attempt = h.attempt
+      AND m.instance = h.instance
     LEFT JOIN path p ON p.namespace = h.namespace AND p.service = h.service AND h.how = 4
       AND h.heard_us >= p.near_us
     WHERE h.place = 1
@@ -251,6 +264,37 @@ ORDER BY since_us, subject""",
         Case(
             "promised a beat every 10 s, silent for 61 s, with a task",
             [*_SEEN, *_holds(), *_beats(-61, beat_s=10.0), _HEARD],
+            ["agent/agent-1"],
+            "confirmed",
+        ),
+        Case(
+            "it and the dispatcher both lost something since its run began: unknown",
+            [
+                *_SEEN,
+                *_holds(),
+                {**_D, "t": -149, "phase": "export.failed", "from": -151, "to": -150, "lost": 1},
+                *(
+                    {**one, "phase": "export.failed", "from": -151, "to": -150, "lost": 1}
+                    for one in _beats(-149)
+                ),
+                *_beats(-61, beat_s=10.0),
+                _HEARD,
+            ],
+            ["agent/agent-1"],
+            "unknown",
+        ),
+        Case(
+            "the agent alone lost something: the dispatcher would have told of the end",
+            [
+                *_SEEN,
+                *_holds(),
+                *(
+                    {**one, "phase": "export.failed", "from": -151, "to": -150, "lost": 1}
+                    for one in _beats(-149)
+                ),
+                *_beats(-61, beat_s=10.0),
+                _HEARD,
+            ],
             ["agent/agent-1"],
             "confirmed",
         ),

@@ -117,7 +117,10 @@ dependents AS (
 needed AS (
   SELECT o.namespace, o.task, o.attempt, o.agent, o.agent_service, o.service, o.first_us,
     o.joined_late, o.last_seen_us, coalesce(o.finished_us, o.recorded_us) AS ended_us,
-    CASE WHEN o.finished_us = o.finished_last_us OR o.finished_us IS NULL
+    o.first_seen_us,
+    CASE WHEN (o.finished_us = o.finished_last_us OR o.finished_us IS NULL) AND (
+        o.enqueued_us IS NULL OR o.enqueued_last_us - o.enqueued_us <= 1000000
+        OR o.requeued_us IS NOT NULL)
       THEN coalesce(o.finished_us, o.recorded_us, o.sign_last_us) END AS until_us,
     CASE WHEN o.finished_us IS NULL AND o.recorded_us IS NOT NULL THEN 1 ELSE 0 END AS recorded,
     CASE WHEN coalesce(o.outcome, o.recorded_state) = 'success'
@@ -243,6 +246,7 @@ before_needed AS (
       + (CASE WHEN l.least_us < m.least_us THEN l.least_us ELSE m.least_us END) END AS by_us
   FROM dependents d
   JOIN needed n ON n.namespace = d.namespace AND n.task = d.depends_on
+    AND n.first_seen_us - d.started_seen_us <= 60000000
   JOIN clock l ON l.namespace = d.namespace AND l.service = coalesce(d.agent_service, '')
     AND l.instance = coalesce(d.agent, '')
   JOIN told_by m ON m.namespace = n.namespace AND m.recorded = n.recorded
@@ -530,6 +534,29 @@ ORDER BY since_us, subject""",
                 {**_D, "t": -80, "phase": "enqueued"},
                 {**_D, "t": -79, "phase": "dispatched"},
                 {**_A, "t": -70, "phase": "started"},
+            ],
+            [],
+        ),
+        Case(
+            "what it depends on ended unheard, and its ID was used anew later",
+            [
+                {**_D, **_STOCK, "t": -111, "phase": "enqueued"},
+                *_NEEDED,
+                *_DEPENDENT,
+                {**_D, **_STOCK, "t": -40, "phase": "enqueued"},
+                {**_D, **_STOCK, "t": -39, "phase": "dispatched"},
+                {**_NEEDED_DONE, "t": -30},
+            ],
+            [],
+        ),
+        Case(
+            "what it depends on is first heard of 61 s after it began: it is a later one",
+            [
+                *({**one, "t": float(str(one["t"])) - 70} for one in _DEPENDENT),
+                {**_D, **_STOCK, "t": -59, "phase": "enqueued"},
+                {**_D, **_STOCK, "t": -58, "phase": "dispatched"},
+                {**_A, **_STOCK, "t": -57, "phase": "started", "instance": "agent-2"},
+                {**_NEEDED_DONE, "t": -30},
             ],
             [],
         ),

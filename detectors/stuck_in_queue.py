@@ -95,7 +95,7 @@ taken AS (
   SELECT o.namespace, o.queue, coalesce(o.priority, '') AS priority,
     CASE WHEN o.enqueued_last_us > o.running_last_us THEN o.enqueued_us
       WHEN o.eta_us > o.enqueued_last_us THEN o.eta_us ELSE o.enqueued_last_us END
-      AS eligible_us
+      AS eligible_us, coalesce(o.running_seen_us, o.sign_seen_us) AS taken_us
   FROM attempts o
   WHERE coalesce(o.running_us, o.sign_us) IS NOT NULL AND NOT o.joined_late
     AND o.enqueued_last_us > (SELECT min(h.eligible_us) FROM heads h) - 86400000000
@@ -104,20 +104,26 @@ taken AS (
 line AS (
   SELECT a.namespace AS namespace, a.queue AS queue, a.priority AS priority, a.service AS service,
     a.name AS name, a.task AS task, a.eligible_us AS eligible_us, a.known_us AS known_us,
-    0 AS passed
+    CAST(NULL AS BIGINT) AS taken_us, 0 AS passed
   FROM long a
   JOIN newest n ON n.namespace = a.namespace AND n.task = a.task AND n.attempt = a.attempt
   UNION ALL
-  SELECT t.namespace, t.queue, t.priority, NULL, NULL, NULL, t.eligible_us, NULL, 1
+  SELECT t.namespace, t.queue, t.priority, NULL, NULL, NULL, t.eligible_us, NULL, t.taken_us, 1
   FROM taken t JOIN heads h ON h.namespace = t.namespace AND h.queue = t.queue
     AND h.priority = t.priority
   WHERE t.eligible_us > h.eligible_us
 ),
 placed AS (
-  SELECT *, sum(passed) OVER (PARTITION BY namespace, queue, priority
+  SELECT *, sum(passed) OVER newer AS overtaken, min(taken_us) OVER newer AS passed_us
+  FROM line WINDOW newer AS (PARTITION BY namespace, queue, priority
     ORDER BY eligible_us DESC, passed, task ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)
-    AS overtaken
-  FROM line
+),
+losing AS (
+  SELECT p.namespace AS namespace, p.task AS task
+  FROM placed p JOIN lost l ON l.namespace = p.namespace
+  WHERE p.passed = 0 AND l.side = 'dispatcher' AND l.to_us > p.known_us - 30000000
+    AND l.from_us < p.passed_us + 30000000
+  GROUP BY p.namespace, p.task
 ),
 covered AS (
   SELECT DISTINCT namespace, service, key FROM rates WHERE measure = 'wait'
@@ -131,6 +137,7 @@ stuck AS (
   SELECT a.namespace AS namespace, a.queue AS queue, a.service AS service, a.name AS name,
     a.task AS task, a.eligible_us AS eligible_us, a.known_us AS known_us, a.overtaken AS overtaken,
     CASE WHEN b.namespace IS NOT NULL THEN 'a dispatcher is read with a delay'
+      WHEN m.task IS NOT NULL THEN 'a dispatcher lost records when others were taken'
       WHEN a.known_us < coalesce((SELECT max(g.to_us) FROM gaps g WHERE g.way = 'push'), 0)
         THEN 'we were not listening for a part of the time'
       WHEN c.namespace IS NULL
@@ -139,6 +146,7 @@ stuck AS (
   LEFT JOIN covered c ON c.namespace = a.namespace AND c.service = coalesce(a.service, '')
     AND c.key = coalesce(a.name, '')
   LEFT JOIN behind b ON b.namespace = a.namespace
+  LEFT JOIN losing m ON m.namespace = a.namespace AND m.task = a.task
   WHERE a.overtaken >= {overtaken_min}
 ),
 sampled AS (
@@ -217,6 +225,26 @@ ORDER BY since_us, subject""",
             "confirmed",
         ),
         Case("600 s old", [_waits(600), *_others(20)], []),
+        Case(
+            "its dispatcher lost what it said when those behind it were taken: unknown",
+            [
+                _waits(601),
+                *_others(20),
+                {**_D, "t": -480, "phase": "export.failed", "from": -500, "to": -499, "lost": 2},
+            ],
+            ["q"],
+            "unknown",
+        ),
+        Case(
+            "it lost something long after they were taken",
+            [
+                _waits(601),
+                *_others(20),
+                {**_D, "t": -100, "phase": "export.failed", "from": -120, "to": -110, "lost": 2},
+            ],
+            ["q"],
+            "confirmed",
+        ),
         Case("overtaken by 19", [_waits(601), *_others(19)], []),
         Case(
             "a long queue that moves in order",

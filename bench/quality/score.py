@@ -194,6 +194,9 @@ def _explain(finding: Finding, truths: list[Truth], score: Score, run: Run) -> N
 def _loss(finding: Finding, run: Run) -> str:
     """Return how something was lost of what *finding* is about: told, silent, or not at all."""
     subject = finding.subject.rpartition("/")[0] or finding.subject
-    known = {run.lost.get((finding.namespace, one or "")) for one in
-             (subject, finding.task, finding.request_id)}  # fmt: skip
+    told = finding.evidence
+    about = [subject, finding.task, finding.request_id, told.get("depends_on")]
+    if 1 in {told.get("tasks"), told.get("waiting")}:
+        about.append(told.get("example"))
+    known = {run.lost.get((finding.namespace, one or "")) for one in about}
     return "silent" if "silent" in known else "told" if "told" in known else ""

@@ -32,22 +32,26 @@ class Dies(Failure):
         ways = ["silent", "said", "back"]
         cell.rng.shuffle(ways)
         room_s = cell.ends_s - cell.clock.now - _NEEDS_S
+        died: set[str] = set()
         for number, way in enumerate(ways[: 1 + max(0, int(room_s / _APART_S))]):
-            cell.clock.after(number * _APART_S, partial(self._load, cell, way))
+            cell.clock.after(number * _APART_S, partial(self._load, cell, way, died))
 
-    def _load(self, cell: Cell, way: str) -> None:
+    def _load(self, cell: Cell, way: str, died: set[str]) -> None:
         """See that there is work in its hands: long runs."""
         for _ in range(4):
             cell.submit(KINDS[1])
-        cell.clock.after(8.0, partial(self._die, cell, way))
+        cell.clock.after(8.0, partial(self._die, cell, way, died))
 
-    def _die(self, cell: Cell, way: str) -> None:
-        able = [one for one in cell.agents if one.taking and self._begun(cell, one)]
+    def _die(self, cell: Cell, way: str, died: set[str]) -> None:
+        """Let one die; what happens to it again within a quarter of an hour is told once."""
+        able = [one for one in cell.agents if one.taking and one.instance not in died
+                and self._begun(cell, one)]  # fmt: skip
         if not able or len(cell.agents) < 3:  # noqa: PLR2004 - two of three would be a path
             cell.join(f"y-{cell.rng.randrange(1 << 20)}")
-            cell.clock.after(10.0, partial(self._load, cell, way))
+            cell.clock.after(10.0, partial(self._load, cell, way, died))
             return
         agent = cell.rng.choice(able)
+        died.add(agent.instance)
         held = cell.kill(agent)
         for one in held:
             if one.began_heard_s < math.inf:
