@@ -118,8 +118,10 @@ class Witnesses:
         told: set[tuple[str, str, str]] = set()
         for row in rows:
             side = row.get("word_side") or detector.witness
-            if side and self._was_lost(side, row):
-                yield row, Evidence("unknown", f"records of the {side}'s side were lost just then")
+            sides = ("agent", "dispatcher") if side == "both" else (side,) if side else ()
+            if sides and all(self._was_lost(one, row) for one in sides):
+                whose = " and ".join(f"the {one}'s" for one in sides)
+                yield row, Evidence("unknown", f"records of {whose} side were lost just then")
                 continue
             if detector.witness is None:
                 yield row, Evidence("ok")
@@ -173,6 +175,8 @@ class Witnesses:
         loss without saying which side it is on (a collector on the way) may have lost any.
         """
         due, who = row.get("word_due_us"), row.get("word_of")
+        if row.get("word_side") == "both" and side == "dispatcher":
+            who = None  # it is the agent's instance
         if due is None or not self.lost:
             return False
         since = _since(row)

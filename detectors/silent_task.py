@@ -28,6 +28,7 @@ _RUN = [
     {**_A, "t": -199, "phase": "started", "task": "t1"},
     {**_A, "t": 0, "phase": "heartbeat", "instance": "agent-2"},
 ]
+_LOST = {"t": -105, "phase": "export.failed", "from": -111, "to": -110, "lost": 2}
 
 DETECTOR = Detector(
     severity="warning",
@@ -40,8 +41,8 @@ SELECT a.namespace AS namespace, a.task || '/' || CAST(a.attempt AS VARCHAR) AS 
   a.sign_last_seen_us + a.limit_us AS deadline_us,
   least(a.sign_last_seen_us, a.sign_last_us + coalesce(c.lag_us, 0)) AS heard_us,
   a.agent AS word_of,
-  CASE WHEN NOT a.reports THEN a.sign_last_seen_us + CAST(a.interval_us AS BIGINT) END
-    AS word_due_us,
+  a.sign_last_seen_us + CAST(a.interval_us AS BIGINT) AS word_due_us,
+  CASE WHEN NOT a.reports THEN 'agent' ELSE 'both' END AS word_side,
   a.task AS task, a.attempt AS attempt, a.request_id AS request_id, a.agent AS agent,
   ({now} - a.sign_last_seen_us) / 1e6 AS silent_s,
   a.interval_us / 1e6 AS interval_s, a.limit_us / 1e6 AS limit_s
@@ -99,6 +100,31 @@ FROM attempts WHERE sign_us IS NOT NULL""",
             [],
         ),
         Case("no beat was ever promised: silence in the log is not death", _RUN, []),
+        *(
+            Case(
+                title,
+                [
+                    *_RUN,
+                    {**_A, "t": -120, "phase": "heartbeat", "task": "t1", "beat_s": 30.0},
+                    *({**one, **_LOST} for one in lost),
+                ],
+                ["t1/1"],
+                verdict,
+            )
+            for title, lost, verdict in (
+                (
+                    "its end and its record may both be lost, as is told: unknown",
+                    (_A, _D),
+                    "unknown",
+                ),
+                (
+                    "its agent lost something, but its end would have been recorded",
+                    (_A,),
+                    "confirmed",
+                ),
+                ("the dispatcher lost something, but not its agent", (_D,), "confirmed"),
+            )
+        ),
         Case(
             "between the last beat and the exit",
             [
