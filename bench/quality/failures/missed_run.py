@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.quality.cell import SCHEDULE, SCHEDULE_GRACE_S, SCHEDULE_S
+from bench.quality.cell import DISPATCHER, SCHEDULE, SCHEDULE_GRACE_S, SCHEDULE_S
 from bench.quality.kit import Failure
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Skipped(Failure):
 
         cell.clock.at(due_s + SCHEDULE_S + 5.0, back)
         cell.truth(SCHEDULE, due_s + SCHEDULE_GRACE_S, since_s=due_s,
-                   word=(cell.dispatchers[0].instance, due_s + SCHEDULE_GRACE_S))  # fmt: skip
+                   word=(DISPATCHER, due_s + SCHEDULE_GRACE_S))  # fmt: skip
 
 
 FAILURE = Skipped(needs_s=400.0, absence=True)
