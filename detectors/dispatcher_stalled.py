@@ -2,11 +2,11 @@
 
 ## Meaning
 Tasks are eligible (queued, their ETA has come, they wait for no other task), or schedules are due,
-and agents that have run such tasks before are heard and run nothing. Yet this dispatcher has
-handed no task out (nor fired a schedule, where only schedules wait), and no agent has taken any,
-for `stall_min_s`, or for `gap_times` the usual pause between two hand-outs (or the usual wait of
-such tasks) where that is longer. Tasks that later ones have overtaken do not count: these are
-`stuck_in_queue`. Nor does what is in a paused queue.
+and agents that have run such tasks before are heard, and have ended what they began last. Yet this
+dispatcher has handed no task out (nor fired a schedule, where only schedules wait), and no agent
+has taken any, for `stall_min_s`, or for `gap_times` the usual pause between two hand-outs (or the
+usual wait of such tasks) where that is longer. Tasks that later ones have overtaken do not count:
+these are `stuck_in_queue`. Nor does what is in a paused queue.
 
 ## Impact
 Nothing new runs. What is due is late by the time shown, and all that comes now adds to it, while
@@ -140,6 +140,9 @@ past AS (
     coalesce(o.priority, '') AS priority, coalesce(o.name, '') AS name,
     coalesce(o.agent_service, '') AS agent_service, coalesce(o.agent, '') AS agent,
     coalesce(o.running_seen_us, o.sign_seen_us) AS handed_us,
+    coalesce(o.started_last_us, o.sign_us) AS begun_us,
+    CASE WHEN o.finished_last_us >= o.started_last_us OR o.recorded_state IN ('success', 'failure')
+      AND coalesce(o.enqueued_last_us, 0) <= o.recorded_last_us THEN 1 ELSE 0 END AS ended,
     CASE WHEN o.enqueued_last_us > o.running_last_us THEN o.enqueued_us
       WHEN o.eta_us > o.enqueued_last_us THEN o.eta_us ELSE o.enqueued_last_us END AS eligible_us
   FROM attempts o
@@ -169,10 +172,9 @@ front AS (
   GROUP BY w.namespace, i.service, w.queue, w.name, i.handed_us
 ),
 busy AS (
-  SELECT r.namespace, coalesce(r.service, '') AS service, r.instance, count(*) AS runs
-  FROM open_runs r
-  WHERE r.finished_us IS NULL AND EXISTS (SELECT 1 FROM idle i WHERE i.namespace = r.namespace)
-  GROUP BY r.namespace, coalesce(r.service, ''), r.instance
+  SELECT namespace, agent_service AS service, agent AS instance, count(*) AS runs
+  FROM past WHERE begun_us IS NOT NULL GROUP BY namespace, agent_service, agent
+  HAVING max(CASE WHEN ended = 0 THEN begun_us END) >= max(begun_us)
 ),
 free AS (
   SELECT n.namespace AS namespace, n.service AS service, n.instance AS instance,
@@ -286,6 +288,18 @@ FROM attempts WHERE coalesce(running_us, sign_us) IS NOT NULL GROUP BY 1, 2""",
             "confirmed",
         ),
         Case("a task waits for 60 s", [*_ran(), _waits(60), _alive()], []),
+        Case(
+            "a run whose end was lost keeps no agent busy that has run others since",
+            [*_ran(300)[:3], *_ran(61, "t9"), _waits(), _alive()],
+            ["oxr"],
+            "confirmed",
+        ),
+        Case(
+            "the agent's word of its last end was lost, not the record of it",
+            [*(one for one in _ran() if one["phase"] != "finished"), _waits(), _alive()],
+            ["oxr"],
+            "confirmed",
+        ),
         Case(
             "its schedules run on, and that is all that does",
             [*_ran(), _waits(), _alive(), *_due(61)[:1], {**_due(61)[0], "t": -5}],
