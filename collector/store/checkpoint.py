@@ -122,6 +122,8 @@ class Checkpoints:
         self._manifests = manifests
         self._named_us = max((one.made_us for one in manifests), default=0)
         self._history.replace(manifests[0].segments if manifests else (), 0)
+        for one in self._history.segments:
+            self._fold.settled(one.table, one.to_us)
         self._sweep()
         return self.applied
 
@@ -330,6 +332,7 @@ class Checkpoints:
             now_us - us(limits.settle_s), self._over(f"{rows} WHERE closed", "last_seen_us", share)
         )
         self.settle_us = min(self.settle_us, now_us - cut)
+        self._fold.settled(relation.name, cut)
         old = settled(relation, cut, now_us - us(limits.abandon_s))
         db.execute(
             f"INSERT INTO settled_{relation.name} BY NAME"

@@ -110,6 +110,15 @@ class Fold:
             for relation in RELATIONS
         ]
 
+    def settled(self, relation: str, until_us: int) -> None:
+        """Be told that rows of *relation* last seen at *until_us* or before have left memory.
+
+        Where memory is short that is later than *settle_us* ago.
+        """
+        for one in self._folds:
+            if one.relation.name == relation:
+                one.settled_us = max(one.settled_us, until_us)
+
     def apply(self, signals: pa.Table) -> None:
         """Fold *signals* (see `model.signals`) into every relation, all or nothing.
 

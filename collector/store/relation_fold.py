@@ -49,6 +49,9 @@ class RelationFold:
         if name == "attempts":
             old = f"first_us < first_seen_us - {settle_us}"
             asks = f"NOT coalesce({relation.opening}, FALSE) OR {old} AS stranger, {old} AS old"
+        self._asks = name == "attempts"
+        self.settled_us = 0
+        """Up to when rows were last seen that have left memory: history is asked for older keys."""
         flags = "".join(f"FALSE AS {flag}, " for flag in relation.flags)
         self._fresh = plans.plan(
             f"SELECT *, {flags}{hashed(relation)} AS h, {asks} FROM ({relation.fresh('batch')})"
@@ -130,7 +133,11 @@ class RelationFold:
         we have not seen all of them, so nothing may be concluded from what is absent.
         """
         found = self._shape.empty_table()
-        asked = pc.and_(fresh["stranger"], pc.invert(known))
+        asked = fresh["stranger"]
+        if self._asks:
+            older = pc.less_equal(fresh["first_us"], self.settled_us)
+            asked = pc.or_(asked, pc.fill_null(older, False))
+        asked = pc.and_(asked, pc.invert(known))
         if not pc.any(asked).as_py():
             return None, found
         if lookup:

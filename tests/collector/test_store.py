@@ -285,6 +285,30 @@ def test_what_is_hot_settles_earlier_where_memory_is_short(
     one.close()
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_word_that_comes_twice_opens_nothing_that_settled_early(
+    tmp_path: Path, *, restarted: bool
+) -> None:
+    """Too many rows for memory: the oldest leave it long before the settle time."""
+    clock = Turned()
+    one = store(tmp_path, clock, hot_rows=10)
+    first = line("task.enqueued", clock.at_us, service="oxr", task_id="a")
+    for task in ("a", *(f"b{i}" for i in range(10))):
+        said = {"service": "oxr", "task_id": task}
+        send(one, line("task.enqueued", clock.at_us, **said))
+        send(one, line("task.recorded", clock.at_us, **said, task_state="success"))
+        clock.on(1)
+    assert one.checkpoint()
+    assert ask(one, "SELECT 1 FROM attempts WHERE task = 'a'") == []
+    if restarted:
+        crash(one)
+        one = store(tmp_path, clock, hot_rows=10)
+    send(one, first)
+    rows = "SELECT closed, joined_late FROM attempts WHERE task = 'a'"
+    assert ask(one, rows) == [(True, False)]
+    one.close()
+
+
 def test_the_journal_is_for_its_owner_alone(tmp_path: Path) -> None:
     """It holds what came in as it came, secrets included."""
     one = store(tmp_path)
