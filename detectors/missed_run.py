@@ -114,7 +114,8 @@ watched AS (
 expected AS (
   SELECT w.*, d.due_us, d.expected_seen_us, d.due_us + CASE WHEN w.pinged = 1 THEN 0
       ELSE coalesce(l.lag_us, 0) END AS our_due_us, CASE WHEN w.pinged = 1 THEN 0
-      WHEN l.lag_us IS NOT NULL AND d.instance = w.fired_by THEN l.lag_us
+      WHEN d.instance = w.fired_by AND d.expected_seen_us - d.expected_us <= l.lag_us + 60000000
+        THEN l.lag_us
       WHEN l.lag_us > w.lag_us THEN l.lag_us ELSE w.lag_us END AS late_us
   FROM open_dues d JOIN watched w ON w.namespace = d.namespace AND w.schedule = d.schedule
   LEFT JOIN lags l ON l.namespace = d.namespace AND l.service = d.service
@@ -384,6 +385,16 @@ FROM schedules WHERE fired_last_us IS NOT NULL""",
                 _fired(6800, arrived=-7000, instance="oxr-1"),
                 _due(99, arrived=-299, **_D, instance="oxr-1", way="otlp"),
                 _heard(-200, arrived=0, instance="oxr-1"),
+            ],
+            [],
+        ),
+        Case(
+            "that clock was an hour ahead once, and is no more",
+            [
+                _fired(6800, arrived=-7000, instance="oxr-1"),
+                _heard(-3600, arrived=-7000, instance="oxr-1"),
+                _due(299, **_D, instance="oxr-1", way="otlp"),
+                _heard(0, instance="oxr-1"),
             ],
             [],
         ),
