@@ -42,6 +42,7 @@ _SEEN = [
     {**_D, "t": -889, "phase": "recorded", "task": "t0", "state": "success"},
 ]
 _HEARD = {**_A, "t": 0, "phase": "heartbeat", "instance": "agent-9", "beat_s": 10.0}
+_LOST = {"t": -149, "phase": "export.failed", "from": -151, "to": -150, "lost": 1}
 
 
 def _holds(
@@ -166,9 +167,11 @@ losing AS (
   SELECT h.namespace AS namespace, h.task AS task, h.attempt AS attempt, h.instance AS instance
   FROM held h JOIN lost l ON l.namespace = h.namespace
   WHERE h.place = 1 AND l.to_us > h.last_seen_us - 30000000
-    AND (l.side = 'dispatcher' OR l.service = h.service AND l.instance = h.instance)
+    AND l.from_us < h.deadline_us + 30000000
+    AND (l.side IS NULL OR l.side = 'dispatcher' OR l.service = h.service
+      AND l.instance = h.instance)
   GROUP BY h.namespace, h.task, h.attempt, h.instance
-  HAVING count(DISTINCT l.side) = 2
+  HAVING count(DISTINCT l.side) = 2 OR count(*) > count(l.side)
 ),
 orphans AS (
   SELECT a.*, CASE WHEN a.losing = 1
@@ -272,11 +275,7 @@ ORDER BY since_us, subject""",
             [
                 *_SEEN,
                 *_holds(),
-                {**_D, "t": -149, "phase": "export.failed", "from": -151, "to": -150, "lost": 1},
-                *(
-                    {**one, "phase": "export.failed", "from": -151, "to": -150, "lost": 1}
-                    for one in _beats(-149)
-                ),
+                *({**one, **_LOST} for one in (_D, *_beats(0))),
                 *_beats(-61, beat_s=10.0),
                 _HEARD,
             ],
@@ -284,14 +283,24 @@ ORDER BY since_us, subject""",
             "unknown",
         ),
         Case(
+            "the dispatcher lost something, long after the end would have been recorded",
+            [
+                *_SEEN,
+                *_holds(),
+                *({**one, **_LOST} for one in _beats(0)),
+                *_beats(-149, beat_s=10.0),
+                {**_D, **_LOST, "t": -29, "from": -31, "to": -30},
+                _HEARD,
+            ],
+            ["agent/agent-1"],
+            "confirmed",
+        ),
+        Case(
             "the agent alone lost something: the dispatcher would have told of the end",
             [
                 *_SEEN,
                 *_holds(),
-                *(
-                    {**one, "phase": "export.failed", "from": -151, "to": -150, "lost": 1}
-                    for one in _beats(-149)
-                ),
+                *({**one, **_LOST} for one in _beats(0)),
                 *_beats(-61, beat_s=10.0),
                 _HEARD,
             ],

@@ -96,19 +96,18 @@ kinds AS (
   SELECT namespace, task, instance, min(kind) AS least, max(kind) AS most
   FROM heard GROUP BY namespace, task, instance
 ),
+asks AS (
+  SELECT namespace, task, attempt, phase, ts_us, arrived_us FROM heard
+  WHERE phase IN ('enqueued', 'dispatched') OR phase = 'call.committed' AND purpose = 'dispatch'
+),
 asked AS (
-  SELECT namespace, task, attempt, max(ts_us) AS ts_us, max(arrived_us) AS arrived_us
-  FROM heard WHERE phase IN ('enqueued', 'dispatched')
-    OR phase = 'call.committed' AND purpose = 'dispatch'
+  SELECT namespace, task, attempt, max(arrived_us) AS arrived_us FROM asks
   GROUP BY namespace, task, attempt
 ),
 asked_of AS (
   SELECT namespace, task, max(ts_us) AS ts_us, max(arrived_us) AS arrived_us, max(n) AS n
-  FROM (SELECT namespace, task, phase, max(ts_us) AS ts_us, max(arrived_us) AS arrived_us,
-      count(DISTINCT ts_us) AS n
-    FROM heard WHERE phase IN ('enqueued', 'dispatched')
-      OR phase = 'call.committed' AND purpose = 'dispatch'
-    GROUP BY namespace, task, phase) a
+  FROM (SELECT namespace, task, max(ts_us) AS ts_us, max(arrived_us) AS arrived_us,
+      count(DISTINCT ts_us) AS n FROM asks GROUP BY namespace, task, phase) a
   GROUP BY namespace, task
 ),
 pairs AS (

@@ -121,8 +121,8 @@ placed AS (
 losing AS (
   SELECT p.namespace AS namespace, p.task AS task
   FROM placed p JOIN lost l ON l.namespace = p.namespace
-  WHERE p.passed = 0 AND l.side = 'dispatcher' AND l.to_us > p.known_us - 30000000
-    AND l.from_us < p.passed_us + 30000000
+  WHERE p.passed = 0 AND coalesce(l.side, 'dispatcher') = 'dispatcher'
+    AND l.to_us > p.known_us - 30000000 AND l.from_us < p.passed_us + 30000000
   GROUP BY p.namespace, p.task
 ),
 covered AS (
