@@ -98,22 +98,15 @@ speaks AS (
   FROM instances WHERE side = 'dispatcher' GROUP BY namespace, service
 ),
 due AS (
-  SELECT e.namespace AS namespace, e.service AS service, e.schedule AS schedule,
-    min(e.due_us) AS due_us
-  FROM (
-    SELECT s.namespace AS namespace, coalesce(s.service, '') AS service, s.schedule AS schedule,
-      d.due_us + CASE WHEN d.expected_seen_us - d.expected_us <= l.lag_us + 60000000 THEN l.lag_us
-        ELSE coalesce(k.lag_us, 0) END AS due_us
-    FROM open_dues d JOIN schedules s ON s.namespace = d.namespace AND s.schedule = d.schedule
-    LEFT JOIN speaks k ON k.namespace = s.namespace AND k.service = coalesce(s.service, '')
-    LEFT JOIN lags l ON l.namespace = d.namespace AND l.service = d.service
-      AND l.instance = d.instance
-    WHERE d.expected_us IS NOT NULL AND NOT coalesce(d.paused, FALSE)
-      AND d.expected_us > d.expected_seen_us - 3600000000
-      AND NOT coalesce(s.paused, FALSE) AND d.due_us > coalesce(s.paused_last_us, 0)
-      AND d.due_us > s.fired_last_us + 30000000 AND s.fired_way <> 'ping'
-  ) e WHERE e.due_us < {now}
-  GROUP BY e.namespace, e.service, e.schedule
+  SELECT s.namespace AS namespace, coalesce(s.service, '') AS service, s.schedule AS schedule,
+    min(d.due_us + coalesce(d.lag_us, k.lag_us, 0)) AS due_us
+  FROM awaited d JOIN schedules s ON s.namespace = d.namespace AND s.schedule = d.schedule
+  LEFT JOIN speaks k ON k.namespace = s.namespace AND k.service = coalesce(s.service, '')
+  WHERE d.expected_us > d.expected_seen_us - 3600000000
+    AND NOT coalesce(s.paused, FALSE) AND d.due_us > coalesce(s.paused_last_us, 0)
+    AND d.due_us > s.fired_last_us + 30000000 AND s.fired_way <> 'ping'
+    AND d.due_us + coalesce(d.lag_us, k.lag_us, 0) < {now}
+  GROUP BY s.namespace, s.service, s.schedule
 ),
 spaces AS (
   SELECT namespace FROM waiting UNION SELECT namespace FROM due

@@ -112,16 +112,12 @@ watched AS (
   LEFT JOIN (SELECT max(to_us) AS to_us FROM gaps WHERE way = 'push') g ON TRUE
 ),
 expected AS (
-  SELECT w.*, d.due_us, d.expected_seen_us, d.due_us + CASE WHEN w.pinged = 1 THEN 0
-      ELSE coalesce(l.lag_us, 0) END AS our_due_us, CASE WHEN w.pinged = 1 THEN 0
-      WHEN d.instance = w.fired_by AND d.expected_seen_us - d.expected_us <= l.lag_us + 60000000
-        THEN l.lag_us
-      WHEN l.lag_us > w.lag_us THEN l.lag_us ELSE w.lag_us END AS late_us
-  FROM open_dues d JOIN watched w ON w.namespace = d.namespace AND w.schedule = d.schedule
-  LEFT JOIN lags l ON l.namespace = d.namespace AND l.service = d.service
-    AND l.instance = d.instance
-  WHERE NOT coalesce(d.paused, FALSE) AND d.expected_us IS NOT NULL
-    AND d.due_us > w.fired_until_us AND d.due_us > coalesce(w.paused_last_us, 0)
+  SELECT w.*, d.due_us, d.expected_seen_us,
+    d.due_us + CASE WHEN w.pinged = 1 THEN 0 ELSE coalesce(d.lag_us, 0) END AS our_due_us,
+    CASE WHEN w.pinged = 1 THEN 0 WHEN d.instance = w.fired_by AND d.lag_us IS NOT NULL
+      OR d.lag_us > w.lag_us THEN d.lag_us ELSE w.lag_us END AS late_us
+  FROM awaited d JOIN watched w ON w.namespace = d.namespace AND w.schedule = d.schedule
+  WHERE d.due_us > w.fired_until_us AND d.due_us > coalesce(w.paused_last_us, 0)
     AND (w.declared_way = 'schedule' OR d.expected_us > d.expected_seen_us - 3600000000)
 ),
 late AS (

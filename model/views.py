@@ -97,6 +97,18 @@ and its way to us. What it said at a moment of its clock, and after, was not hea
 moment and so much; so from then on, by our clock, it could have been missed.
 """
 
+AWAITED: Final = """
+SELECT d.*, CASE WHEN d.expected_seen_us - d.expected_us <= l.lag_us + 60000000 THEN l.lag_us END
+    AS lag_us
+FROM open_dues d
+LEFT JOIN lags l ON l.namespace = d.namespace AND l.service = d.service AND l.instance = d.instance
+WHERE d.expected_us IS NOT NULL AND NOT coalesce(d.paused, FALSE)"""
+"""What is due and has not been fired, and how far the clock by which it is due is behind ours.
+
+That is not known (null) where nobody in particular said it, or where what said it came much later
+than that instance's words can: it was held back, or the clock has been set since.
+"""
+
 CLOCKS: Final = """
 SELECT c.namespace, c.hop, c.caller, c.callee, c.caller_instance, c.callee_instance, c.last_seen_us,
   c.committed_us - c.ok_us AS at_least_us, c.received_us - c.sent_us AS at_most_us
@@ -298,6 +310,7 @@ VIEWS: Final = {
     "lives": LIVES,
     "fates": FATES,
     "lags": LAGS,
+    "awaited": AWAITED,
     "clocks": CLOCKS,
     "asked": ASKED,
     "timeouts": TIMEOUTS,
