@@ -193,7 +193,7 @@ class _Sending:
     def _post(self, connection: Connection, due_s: float, request: Request) -> None:
         early = self.began + due_s - time.monotonic()
         if early > 0:
-            time.sleep(early)
+            time.sleep(early)  # the pace that is asked for
         # where there is a pace, one that is sent late has waited since it was due
         begun = self.began + due_s if due_s else time.monotonic()
         status, answer = connection.post(request.body)

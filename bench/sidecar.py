@@ -139,7 +139,8 @@ class Sidecar:
             elif time.monotonic() > since + _STALL_S:
                 said = f"the sidecar applied {now} of {records} records, then no more"
                 raise SidecarError(self._words(said))
-            least, most = _LOOK_S  # a look costs the sidecar some milliseconds
+            # a poll, bounded by _STALL_S; a look costs the sidecar some milliseconds
+            least, most = _LOOK_S
             time.sleep(min(most, max(least, 0.02 * (time.monotonic() - begun))))
 
     @property

@@ -140,6 +140,7 @@ class Runner:
         while (gone := time.monotonic() - start) < seconds:
             self.check()
             yield gone
+            # a lab runs in real time: this is its length
             time.sleep(max(0.0, min(every_s, start + seconds - time.monotonic())))
         self.check()
 
@@ -180,7 +181,7 @@ class Runner:
                         f"{child.command.name} was not ready within {self._start_s:g} s"
                         f"{child.words()}"
                     )
-                time.sleep(_POLL_S)
+                time.sleep(_POLL_S)  # a poll, bounded by `until`
 
     def _stop(self) -> None:
         try:

@@ -94,7 +94,7 @@ def _started(folder: Path, scale: Scale) -> dict[str, float]:
             ready.append(sidecar.ready_s)
     with Sidecar(folder) as sidecar:
         ready.append(sidecar.ready_s)
-        time.sleep(min(_SETTLE_S, scale.idle_s))
+        time.sleep(min(_SETTLE_S, scale.idle_s))  # what a start sets off is not idling
         begun = time.monotonic()
         with Probe(sidecar.pid) as probe:
             time.sleep(scale.idle_s)  # idling is what is measured

@@ -32,7 +32,7 @@ def run(scale: Scale, say: Say) -> Cases:
             ready.append(sidecar.ready_s)
     with tempfile.TemporaryDirectory() as folder, Sidecar(Path(folder)) as sidecar:
         ready.append(sidecar.ready_s)
-        time.sleep(min(_SETTLE_S, scale.idle_s))
+        time.sleep(min(_SETTLE_S, scale.idle_s))  # what a start sets off is not idling
         begun = time.monotonic()
         with Probe(sidecar.pid) as probe:
             time.sleep(scale.idle_s)  # idling is what is measured

@@ -145,7 +145,7 @@ class Apply:
                 batch = self._backlog.take(self._rest_s(next_at))
             except (sqlite3.Error, MemoryError):  # it stays where it is
                 _LOG.exception("the journal cannot be read; it is tried again")
-                time.sleep(_IDLE_S)
+                time.sleep(_IDLE_S)  # a thread of its own: nobody else waits
                 continue
             if batch is None:
                 break

@@ -186,7 +186,7 @@ class Writer(threading.Thread):
                     text = b"".join(map(_line, tasks))
                     cut = self._chance.randrange(len(text))  # in the middle of a line, mostly
                     file.write(text[:cut])
-                    time.sleep(0)
+                    time.sleep(0)  # lets the follower read half a line
                     file.write(text[cut:])
                     self._ledger.acknowledged.update(tasks)  # a followed line is never refused
                     self.last = tasks[-1]
