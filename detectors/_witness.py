@@ -8,7 +8,8 @@ said just then. Otherwise the verdict is unknown, or has to wait.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import defaultdict
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -54,6 +55,9 @@ class Lost(NamedTuple):
 _NEAR_US: Final = 2_000_000
 """So far ways to us differ: what was lost so shortly before a word may have followed it."""
 
+_RECORD_US: Final = 30_000_000
+"""Within that, a dispatcher records the end that an agent tells of."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Side:
@@ -73,7 +77,7 @@ class Witnesses:
     now_us: int
     heard_us: int | None
     dark: Sequence[Dark] = ()
-    lost: Sequence[Lost] = ()
+    lost: Mapping[str, Sequence[Lost]] = field(default_factory=dict)  # by namespace
 
     @classmethod
     def of(
@@ -97,10 +101,11 @@ class Witnesses:
         covered = reader.execute(
             "SELECT DISTINCT namespace, measure, service, key FROM rates"
         ).fetchall()
-        lost: list[Lost] = []
+        lost: defaultdict[str, list[Lost]] = defaultdict(list)
         if reader.execute("SELECT 1 FROM losses LIMIT 1").fetchone():
             told = "SELECT namespace, side, service, instance, from_us, to_us FROM lost"
-            lost = [Lost(*one) for one in reader.execute(told).fetchall()]
+            for one in reader.execute(told).fetchall():
+                lost[one[0]].append(Lost(*one))
         return cls(
             {(space, side): _Side(*known) for space, side, *known in sides},
             gaps,
@@ -118,9 +123,8 @@ class Witnesses:
         told: set[tuple[str, str, str]] = set()
         for row in rows:
             side = row.get("word_side") or detector.witness
-            sides = ("agent", "dispatcher") if side == "both" else (side,) if side else ()
-            if sides and all(self._was_lost(one, row) for one in sides):
-                whose = " and ".join(f"the {one}'s" for one in sides)
+            if side and self._was_lost(side, row):
+                whose = "the agent's and the dispatcher's" if side == "both" else f"the {side}'s"
                 yield row, Evidence("unknown", f"records of {whose} side were lost just then")
                 continue
             if detector.witness is None:
@@ -171,30 +175,44 @@ class Witnesses:
     def _was_lost(self, side: str, row: Mapping[str, Any]) -> bool:
         """Say whether the word that is missed may be among what was lost.
 
-        That is so where whoever was to say it lost something when it was due. One who tells of a
-        loss without saying which side it is on (a collector on the way) may have lost any.
+        That is so where whoever was to say it lost something when it was due; of an end that both
+        sides tell of (`both`), where the dispatcher lost something too, just then or soon after.
         """
         due, who = row.get("word_due_us"), row.get("word_of")
-        if row.get("word_side") == "both" and side == "dispatcher":
-            who = None  # it is the agent's instance
-        if due is None or not self.lost:
+        known = self.lost.get(row["namespace"], ())
+        if due is None or not known:
             return False
-        since = _since(row)
-        known = self.sides.get((row["namespace"], side))
-        alone = known is not None and known.services == 1
+        since = row.get("word_since_us") or _since(row)
+        ends = side == "both"
         return any(
-            one.namespace == row["namespace"]
-            and one.from_us < due
+            one.from_us < due
             and one.to_us > since - _NEAR_US
-            and (
-                one.side is None
-                or (
-                    (one.instance == who if who else one.side == side)
-                    and (who is not None or alone or one.service == row["service"])
-                )
-            )
-            for one in self.lost
+            and self._may_say(one, "agent" if ends else side, who, row["service"])
+            and (not ends or self._dispatcher_lost_too(one, row))
+            for one in known
         )
+
+    def _dispatcher_lost_too(self, agents: Lost, row: Mapping[str, Any]) -> bool:
+        return any(
+            one.from_us < agents.to_us + _RECORD_US
+            and one.to_us > agents.from_us - _NEAR_US
+            and self._may_say(one, "dispatcher", None, row["service"])
+            for one in self.lost[row["namespace"]]
+        )
+
+    def _may_say(self, lost: Lost, side: str, who: str | None, service: str | None) -> bool:
+        """Say whether what was *lost* may hold a word of *side*, or of the instance *who*.
+
+        One who tells of a loss without saying which side it is on (a collector on the way) may
+        have lost any.
+        """
+        if lost.side is None:
+            return True
+        if who:
+            return lost.instance == who
+        known = self.sides.get((lost.namespace, side))
+        alone = known is not None and known.services == 1
+        return lost.side == side and (alone or lost.service == service)
 
 
 def _since(row: Mapping[str, Any]) -> int:

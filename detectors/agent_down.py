@@ -163,20 +163,8 @@ windows AS (
 covered AS (
   SELECT DISTINCT namespace, service FROM rates WHERE measure = 'run'
 ),
-losing AS (
-  SELECT h.namespace AS namespace, h.task AS task, h.attempt AS attempt, h.instance AS instance
-  FROM held h JOIN lost l ON l.namespace = h.namespace
-  WHERE h.place = 1 AND l.to_us > h.last_seen_us - 30000000
-    AND l.from_us < h.deadline_us + 30000000
-    AND (l.side IS NULL OR l.side = 'dispatcher' OR l.service = h.service
-      AND l.instance = h.instance)
-  GROUP BY h.namespace, h.task, h.attempt, h.instance
-  HAVING count(DISTINCT l.side) = 2 OR count(*) > count(l.side)
-),
 orphans AS (
-  SELECT a.*, CASE WHEN a.losing = 1
-        THEN 'it and the dispatcher both lost records since: its end may be among them'
-      WHEN c.namespace IS NULL
+  SELECT a.*, CASE WHEN c.namespace IS NULL
         THEN 'not covered: the end of a task of this scheduler was never seen'
       WHEN a.last_seen_us < coalesce((SELECT max(g.to_us) FROM gaps g WHERE g.way = 'push'), 0)
         THEN 'we were not listening for a part of the time' END AS doubt
@@ -186,15 +174,12 @@ orphans AS (
       o.service AS task_service, o.started_us AS begun_us, h.beat_us AS beat_us,
       h.accepted_seen_us AS accepted_seen_us, h.last_seen_us AS last_seen_us, h.how AS how,
       h.end_us AS end_us, h.deadline_us AS deadline_us, h.heard_us AS heard_us,
-      w.visibility_s AS visibility_s, p.service AS path_service,
-      CASE WHEN m.task IS NULL THEN 0 ELSE 1 END AS losing
+      w.visibility_s AS visibility_s, p.service AS path_service
     FROM held h
     JOIN own o ON o.namespace = h.namespace AND o.task = h.task AND o.attempt = h.attempt
     JOIN newest n ON n.namespace = h.namespace AND n.task = h.task AND n.attempt = h.attempt
     JOIN turns t ON t.namespace = h.namespace AND t.task = h.task AND t.started_us = h.started_us
     LEFT JOIN windows w ON w.namespace = h.namespace AND w.queue = coalesce(o.queue, '')
-    LEFT JOIN losing m ON m.namespace = h.namespace AND m.task = h.task AND m.attempt = h.attempt
-      AND m.instance = h.instance
     LEFT JOIN path p ON p.namespace = h.namespace AND p.service = h.service AND h.how = 4
       AND h.heard_us >= p.near_us
     WHERE h.place = 1
@@ -226,6 +211,7 @@ idle AS (
     AND NOT o.joined_late AND coalesce(o.eta_us, 0) <= {now}
 )
 SELECT a.namespace, a.subject, a.name, a.service, a.queue, a.since_us, a.deadline_us, a.unproven,
+  a.instance AS word_of, 'both' AS word_side, a.word_since_us, a.word_due_us,
   a.instance, a.tasks, a.agents, a.example, a.silent_s, a.subject || ' ' || CASE a.how
     WHEN 1 THEN 'came back as a new process' WHEN 2 THEN 'ended uncleanly'
     WHEN 3 THEN 'stopped with work open' WHEN 4 THEN 'has fallen silent'
@@ -236,21 +222,22 @@ FROM (
     CASE WHEN min(queue) = max(queue) THEN min(queue) END AS queue, min(how) AS how,
     min(end_us) AS since_us, min(deadline_us) AS deadline_us,
     CASE WHEN sum(CASE WHEN doubt IS NULL THEN 1 ELSE 0 END) = 0 THEN max(doubt) END AS unproven,
-    count(*) AS tasks, min(task) AS example, ({now} - max(heard_us)) / 1e6 AS silent_s
+    count(*) AS tasks, min(task) AS example, ({now} - max(heard_us)) / 1e6 AS silent_s,
+    max(last_seen_us) - 30000000 AS word_since_us, min(deadline_us) + 30000000 AS word_due_us
   FROM orphans WHERE path_service IS NULL GROUP BY namespace, service, instance
   UNION ALL
   SELECT o.namespace, o.service, o.service, NULL, max(p.agents),
     CASE WHEN min(o.name) = max(o.name) THEN min(o.name) END,
     CASE WHEN min(o.queue) = max(o.queue) THEN min(o.queue) END, 4, min(o.end_us),
     min(o.deadline_us), 'over half of its agents fell silent together: the path is suspected',
-    count(*), min(o.task), ({now} - max(o.heard_us)) / 1e6
+    count(*), min(o.task), ({now} - max(o.heard_us)) / 1e6, NULL, NULL
   FROM orphans o JOIN path p ON p.namespace = o.namespace AND p.service = o.path_service
   GROUP BY o.namespace, o.service
   UNION ALL
   SELECT i.namespace, i.service, i.service, NULL, 0,
     CASE WHEN min(i.name) = max(i.name) THEN min(i.name) END,
     CASE WHEN min(i.queue) = max(i.queue) THEN min(i.queue) END, 5, max(i.lost_us),
-    max(i.lost_us), NULL, count(*), min(i.task), ({now} - max(i.lost_us)) / 1e6
+    max(i.lost_us), NULL, count(*), min(i.task), ({now} - max(i.lost_us)) / 1e6, NULL, NULL
   FROM idle i
   WHERE NOT EXISTS (SELECT 1 FROM orphans o WHERE o.namespace = i.namespace
     AND o.service = i.service)

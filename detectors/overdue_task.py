@@ -27,6 +27,10 @@ from detectors._kit import Case, Detector
 _A = {"side": "agent", "service": "agent", "task_name": "sync", "instance": "agent-1"}
 _D = {"side": "dispatcher", "service": "oxr", "task_name": "sync"}
 _HEARD = {**_A, "t": 0, "phase": "heartbeat", "instance": "agent-2"}
+_BEAT = {**_A, "phase": "heartbeat", "task": "t1", "beat_s": 10.0}
+_LOST = {"t": -50, "phase": "export.failed", "from": -58, "to": -57, "lost": 2}
+_OTHER = {**_A, "instance": "agent-2"}
+_COLLECTOR = {"service": "otelcol"}
 
 
 def _done(number: int, took_s: float = 30.0) -> list[dict[str, object]]:
@@ -67,14 +71,17 @@ DETECTOR = Detector(
     thresholds={"limit_grace_s": 10.0, "usual_times": 3.0, "samples_min": 50.0, "floor_s": 60.0},
     sql="""
 WITH late AS (
-  SELECT a.*, least(a.began_seen_us, a.began_us + coalesce(c.lag_us, 0)) AS heard_us FROM (
+  SELECT a.*, c.lag_us, a.began_seen_us + a.limit_us AS due_us,
+    least(a.began_seen_us, a.began_us + coalesce(c.lag_us, 0)) AS heard_us
+  FROM (
     SELECT a.*, l.p99_us, CASE WHEN a.timeout_s IS NOT NULL
         THEN CAST((a.timeout_s + {limit_grace_s}) * 1e6 AS BIGINT)
       WHEN l.n >= {samples_min}
         THEN CAST(greatest({usual_times} * l.p99_us, {floor_s} * 1e6) AS BIGINT) END AS limit_us
     FROM (
       SELECT o.namespace, o.task, o.attempt, o.name, o.service, o.queue, o.agent,
-        o.agent_service, o.request_id, o.timeout_s, o.sign_last_seen_us,
+        o.agent_service, o.request_id, o.timeout_s, o.sign_last_us, o.sign_last_seen_us, o.beat_s,
+        CASE WHEN NOT o.reports THEN 'agent' ELSE 'both' END AS word_side,
         coalesce(o.started_us, o.beat_us) AS began_us,
         coalesce(o.started_seen_us, o.beat_seen_us) AS began_seen_us
       FROM open_attempts o
@@ -96,8 +103,14 @@ newest AS (
 )
 SELECT a.namespace, a.task || '/' || CAST(a.attempt AS VARCHAR) AS subject, a.name, a.service,
   a.queue, a.began_us AS since_us,
-  CASE WHEN a.sign_last_seen_us > a.began_seen_us + a.limit_us THEN a.heard_us
-    ELSE a.began_seen_us + a.limit_us END AS deadline_us, a.heard_us,
+  CASE WHEN a.sign_last_seen_us > a.due_us THEN a.heard_us ELSE a.due_us END AS deadline_us,
+  a.heard_us,
+  a.agent AS word_of, a.word_side,
+  least(a.sign_last_seen_us, a.sign_last_us + coalesce(a.lag_us, 0)) AS word_since_us,
+  CASE WHEN a.sign_last_seen_us > a.due_us THEN NULL
+    WHEN a.sign_last_seen_us + a.beat_s * 1e6 < a.due_us
+      THEN CAST(a.sign_last_seen_us + a.beat_s * 1e6 AS BIGINT)
+    ELSE a.due_us END AS word_due_us,
   CASE WHEN a.timeout_s IS NULL THEN 'info' ELSE 'warning' END AS severity,
   a.task, a.attempt, a.request_id, a.agent, ({now} - a.began_seen_us) / 1e6 AS running_s,
   a.limit_us / 1e6 AS limit_s, a.timeout_s AS declared_s, a.p99_us / 1e6 AS usual_p99_s,
@@ -141,6 +154,39 @@ FROM attempts WHERE coalesce(finished_us, recorded_us, requeued_us) IS NOT NULL"
         Case(
             "no limit, but three times what 50 others took",
             [*_done(50), *_begun(120, None)],
+            ["t1/1"],
+            "confirmed",
+        ),
+        *(
+            Case(
+                title,
+                [*_done(1), *_begun(100), {**_BEAT, "t": -60}, *({**one, **_LOST} for one in lost)],
+                ["t1/1"],
+                verdict,
+            )
+            for title, lost, verdict in (
+                ("the agent lost something: the dispatcher would have told", [_A], "confirmed"),
+                ("the dispatcher did: the agent would have told", [_D], "confirmed"),
+                ("it and the dispatcher lost something before its next beat", [_A, _D], "unknown"),
+                ("another agent and the dispatcher did", [_OTHER, _D], "confirmed"),
+                ("a collector on the way did, which may have held both", [_COLLECTOR], "unknown"),
+            )
+        ),
+        Case(
+            "both lost something, the dispatcher at another time",
+            [
+                *_done(1),
+                *_begun(100),
+                {**_BEAT, "t": -60},
+                {**_A, **_LOST},
+                {**_D, **_LOST, "t": -5, "from": -7, "to": -6},
+            ],
+            ["t1/1"],
+            "confirmed",
+        ),
+        Case(
+            "both lost something, and it beat again, past its limit",
+            [*_done(1), *_begun(100), {**_A, **_LOST}, {**_D, **_LOST}, {**_BEAT, "t": -20}],
             ["t1/1"],
             "confirmed",
         ),

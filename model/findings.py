@@ -21,7 +21,8 @@ SEVERITIES: Final = get_args(Severity)
 
 _FIXED: Final = (
     "namespace", "subject", "name", "service", "queue", "since_us", "deadline_us", "heard_us",
-    "severity", "task", "attempt", "request_id", "unproven", "word_due_us", "word_of", "word_side",
+    "severity", "task", "attempt", "request_id", "unproven", "word_since_us", "word_due_us",
+    "word_of", "word_side",
 )  # fmt: skip
 
 

@@ -64,8 +64,9 @@ _NOTES: Final = """\
   that of the evaluation, and is shown.
 - **Blind**: it could not be told, since the sidecar was away or a side was not heard. *Unknown* is
   the right answer then, and it counts neither as found nor as missed.
-- **Lost signals**: where the loss leaves evidence, *unknown* is right and confirmed is wrong; where
-  it does not, a lost record and a lost signal look the same, and nobody can tell them apart.
+- **Lost signals**: where the loss leaves evidence, *unknown* is right and confirmed is wrong: at
+  most one in a hundred findings may be so. Where it leaves none, a lost record and a lost signal
+  look the same, and nobody can tell them apart.
 - A simulated scheduler is regular where real ones are not. That all is found here does not mean
   that all is found at yours; what is missed or false here is surely wrong.
 """
@@ -83,7 +84,7 @@ _SAID: Final = {
 }
 
 
-_LOST: Final = ("of_told_loss", "of_told_loss_unknown", "of_silent_loss")
+_LOST: Final = ("told_loss", "of_told_loss_unknown", "of_silent_loss")
 
 
 def _noise() -> str:
@@ -147,7 +148,7 @@ def _row(name: str, one: dict[str, Any]) -> tuple[str, ...]:
 def _errors(name: str, one: dict[str, Any], most: int) -> Iterator[str]:
     for kind, found in one["errors"].items():
         for each in found[:most]:
-            yield (f"- {name}, {kind}: {each['namespace']} {each['subject']} at"
+            yield (f"- {name}, {kind.replace('_', ' ')}: {each['namespace']} {each['subject']} at"
                    f" {each['at_s']:.0f} s: {each['said']}")  # fmt: skip
         if one[kind] > most:
-            yield f"- {name}, {kind}: {one[kind] - most:,} more"
+            yield f"- {name}, {kind.replace('_', ' ')}: {one[kind] - most:,} more"

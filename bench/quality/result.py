@@ -32,7 +32,7 @@ def result(run: Run) -> dict[str, Any]:
 
 
 def _one(one: Score, run: Run) -> dict[str, Any]:
-    wrong = {"false": one.false, "missed": one.missed, "late": one.slow}
+    wrong = {"false": one.false, "missed": one.missed, "late": one.slow, "told_loss": one.of_told}
     return {
         "interval_s": one.interval_s,
         "hold_s": run.hold_s[one.detector],
@@ -46,7 +46,6 @@ def _one(one: Score, run: Run) -> dict[str, Any]:
         "delay_max_s": one.delay_s(1.0),
         "blind": one.blind,
         "blind_confirmed": one.blind_confirmed,
-        "of_told_loss": len(one.of_told),
         "of_told_loss_unknown": one.unknown_of_told,
         "of_silent_loss": one.of_silent,
         "good": one.good and not (run.healthy and one.false),
@@ -62,6 +61,7 @@ def wrong(said: dict[str, Any]) -> list[str]:
         if not one["good"]:
             lines.append(
                 f"{name}: {one['false']} false, {one['missed']} missed of {one['true']},"
-                f" {one['late']} late"
+                f" {one['late']} late,"
+                f" {one['told_loss']} confirmed of a loss that was told"
             )
     return lines + [f"{name} failed: {why}" for name, why in said["detectors_failed"].items()]

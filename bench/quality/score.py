@@ -80,10 +80,12 @@ class Score:
     def good(self) -> bool:
         """Whether it is as right as it must be, and as soon."""
         least = 0.99
+        told = self.found + self.explained + len(self.of_told) + self.unknown_of_told
         return (
             (self.precision is None or self.precision >= least)
             and (self.recall is None or self.recall >= least)
             and len(self.slow) <= (1 - least) * len(self.delays_s)
+            and len(self.of_told) <= (1 - least) * told
         )
 
 
@@ -124,10 +126,14 @@ def _blind(truth: Truth, run: Run) -> str:
     for begin_s, end_s in run.gaps:
         if end_s - begin_s > _TOLERATED_S and begin_s < truth.true_s and end_s > truth.since_s:
             return "the sidecar was away"
-    for service, instance, begin_s, end_s in run.told.get(truth.namespace, ()):
-        if truth.word_of in {service, instance} and begin_s < truth.word_s + _NEAR_S \
-                and end_s > truth.since_s - _NEAR_S:  # fmt: skip
-            return f"{instance} lost records just then"
+    losing = {
+        who
+        for service, instance, begin_s, end_s in run.told.get(truth.namespace, ())
+        if begin_s < truth.word_s + _NEAR_S and end_s > truth.since_s - _NEAR_S
+        for who in (service, instance)
+    }
+    if truth.word_of and {truth.word_of, truth.also_of or truth.word_of} <= losing:
+        return f"{truth.word_of} lost records just then"
     if truth.detector != "source_dark":
         for service, begin_s, end_s, _ in run.dark.get(truth.namespace, ()):
             if begin_s < truth.true_s + 90 and end_s + 15 > truth.since_s:

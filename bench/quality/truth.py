@@ -28,6 +28,8 @@ class Truth:
     early_s: float = 0.0
     word_of: str = ""
     """The service, or the instance, whose word is missed."""
+    also_of: str = ""
+    """Another one whose word is missed too: only if both lost some can it not be told."""
     word_s: float = 0.0
     """By when it would surely have been said."""
 

@@ -122,6 +122,22 @@ def test_what_may_be_found_is_explained_and_not_missed() -> None:
     assert (_scored(run), score(run)[NAME].precision) == ((0, 0, 0, 0, 0), 1.0)
 
 
+@pytest.mark.parametrize(("also", "blind"), [("", 1), ("oxr", 0), ("other", 1)])
+def test_what_two_would_have_said_is_blind_where_both_lost_some(also: str, blind: int) -> None:
+    """One of them who lost nothing would have told."""
+    told = {"cell": [("worker", "w-1", 450.0, 451.0), ("other", "o-1", 455.0, 456.0)]}
+    truth = _truth(word_of="w-1", word_s=460.0, also_of=also)
+    run = _run([truth], [_finding(505)], told=told)
+    assert (score(run)[NAME].blind, _scored(run)[1]) == (blind, 1 - blind)
+
+
+@pytest.mark.parametrize(("told", "good"), [("told", False), ("silent", True)])
+def test_who_confirms_what_a_told_loss_explains_errs(told: str, good: bool) -> None:  # noqa: FBT001 - a parameter
+    """A loss without a trace is nobody's fault."""
+    one = score(_run([], [_finding(505)], lost={("cell", "t1"): told}))[NAME]
+    assert (one.good, len(one.false)) == (good, 0)
+
+
 def test_while_the_sidecar_is_away_silence_cannot_be_told() -> None:
     """Unknown is right then, and confirmed is not wrong."""
     for findings in ([], [_finding(505)]):

@@ -6,8 +6,9 @@ import math
 from functools import partial
 from typing import TYPE_CHECKING
 
-from bench.quality.cell import AGENT
+from bench.quality.cell import AGENT, DISPATCHER
 from bench.quality.dark import TOLERATED_S
+from bench.quality.failures.lost_report import GRACE_S as RECORD_S
 from bench.quality.failures.overdue_task import besides
 from bench.quality.kit import Failure
 from bench.quality.process import BEAT_S
@@ -73,7 +74,8 @@ class Dies(Failure):
                 if long and way == "silent" and heard_s < back_s < true_s:
                     true_s = back_s + _SILENCE_S
             cell.join(f"{name}b")
-        truth = cell.truth(subject, true_s, since_s=since_s)
+        truth = cell.truth(subject, true_s, since_s=since_s, word=(name, true_s + RECORD_S),
+                           also_of=DISPATCHER)  # fmt: skip
 
         def free() -> None:
             for one in (one for one in held if one.number in cell.running):
