@@ -4,7 +4,7 @@ The same bodies, one stage after another, with nothing beside it, the best of a 
 to a file and *synced*, or appended to the *journal*, by 1 and by 16 bodies (as many as there are
 connections); *decoded* one by one; then in batches as the store makes them: decoded and
 *flattened*, through the whole *pipeline*, *inserted* into a table in memory, *folded* into the
-relations, and pipeline and fold one after the other, as the sidecar's one applying thread has to.
+relations, and pipeline and fold one after the other, which the sidecar does side by side.
 *Received* is the real receiver with nothing behind it, by 16 connections.
 """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
+import pyarrow as pa
 from google.protobuf import descriptor_pool, message_factory
 from google.protobuf.descriptor_pb2 import FieldDescriptorProto as Proto
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
@@ -14,9 +15,10 @@ from ptars import HandlerPool
 from collector.otlp.messages import MESSAGES, ONE_OF, ROOTS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    import pyarrow as pa
+_AT_ONCE: Final = 512 << 10
+"""Bytes: the decoder holds Python's lock all the time, some 3 ms for so many."""
 
 _TYPES: Final = {
     "string": Proto.TYPE_STRING,
@@ -79,4 +81,19 @@ def decode(signal: str, bodies: Sequence[bytes]) -> pa.RecordBatch:
 
     Raises ValueError where one of them is not such a message.
     """
-    return _handler(signal).list_to_record_batch(list(bodies))
+    some = _handler(signal).list_to_record_batch
+    return pa.concat_batches([some(part) for part in _parts(bodies)])
+
+
+def _parts(bodies: Sequence[bytes]) -> Iterator[list[bytes]]:
+    """Yield *bodies* in parts of a few milliseconds: no other thread can run while one is read."""
+    part: list[bytes] = []
+    size = 0
+    for body in bodies:
+        part.append(body)
+        size += len(body)
+        if size >= _AT_ONCE:
+            yield part
+            part, size = [], 0
+    if part or not bodies:
+        yield part

@@ -1,7 +1,7 @@
-"""From the backlog into the relations: one thread makes columns, one folds them.
+"""From the backlog into the relations: one thread makes columns, one groups them, one folds them.
 
-The two work on neighbouring batches at the same time; the order stays that of the journal.
-What else has to happen where the relations are written (checkpoints) happens between two
+They work on neighbouring batches at the same time; the order stays that of the journal. What else
+has to happen where the relations are written (checkpoints) happens between two
 folds, in the thread that folds: nobody else changes them.
 
 A batch is folded whole, or in parts, in the order of `seq`: all up to `within` is in, and nothing
@@ -17,7 +17,7 @@ import sqlite3
 import threading
 import time
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collector.pipeline import Pipeline, Record
     from collector.store.backlog import Backlog
     from collector.store.fold import Fold
+    from collector.store.groups import Grouped, Groups
     from collector.store.recent import Recent
 
     Work = Callable[[], None]
@@ -55,6 +56,14 @@ _PAUSE_S, _LONGEST_S = 0.1, 30.0
 """Rest before what memory is too short for is tried again: the first, and the longest."""
 
 
+class _Made(NamedTuple):
+    """A batch: its signals, counts worth a metric, and what it says of each relation."""
+
+    signals: pa.Table
+    counts: dict[str, int]
+    groups: Grouped | None
+
+
 class Apply:
     """Runs from `start` to `stop`; *between* is done between batches, and when idle each second.
 
@@ -70,6 +79,7 @@ class Apply:
         backlog: Backlog,
         pipeline: Pipeline,
         fold: Fold,
+        groups: Groups,
         recent: Recent,
         *,
         every_s: float,
@@ -82,6 +92,7 @@ class Apply:
         self._backlog = backlog
         self._pipeline = pipeline
         self._fold = fold
+        self._groups = groups
         self._recent = recent
         self._made = made
         self._between = between
@@ -89,11 +100,16 @@ class Apply:
         self._relieve = relieve
         self._stopping = threading.Event()
         self._given_up = threading.Event()
-        self._ready: queue.Queue[tuple[pa.Table, dict[str, int]] | Work | None] = queue.Queue(1)
+        self._made_columns: queue.Queue[tuple[pa.Table, dict[str, int]] | None] = queue.Queue(1)
+        self._ready: queue.Queue[_Made | Work | None] = queue.Queue(1)
         self._every_s = every_s
         self._threads = [
             threading.Thread(target=work, name=name, daemon=True)
-            for name, work in (("columns", self._columns), ("fold", self._folding))
+            for name, work in (
+                ("columns", self._columns),
+                ("groups", self._grouping),
+                ("fold", self._folding),
+            )
         ]
         self.stats = Stats()
         self._within = within
@@ -155,9 +171,9 @@ class Apply:
                 break
             self._show(made[0])
             self._backlog.learn(batch, made[0].num_rows)
-            self._ready.put(made)
+            self._made_columns.put(made)
             del batch, made  # not to be kept while the next one is waited for
-        self._ready.put(None)
+        self._made_columns.put(None)
 
     def _show(self, signals: pa.Table) -> None:
         try:
@@ -198,6 +214,26 @@ class Apply:
                 counts[name] = counts.get(name, 0) + number
         return pa.concat_tables(parts) if parts else SCHEMA.empty_table(), counts
 
+    # -- groups -----------------------------------------------------------------------------
+
+    def _grouping(self) -> None:
+        while made := self._made_columns.get():
+            self._ready.put(_Made(*made, self._grouped(made[0])))
+            del made  # not to be kept while the next one is waited for
+        self._ready.put(None)
+
+    def _grouped(self, signals: pa.Table) -> Grouped | None:
+        """Return the groups of *signals*; None where there are too many to be folded at once.
+
+        What cannot be grouped is found out by who folds it, in smaller parts.
+        """
+        if _too_many(signals):
+            return None
+        try:
+            return self._groups.of(signals)
+        except Exception:  # noqa: BLE001 - likewise
+            return None
+
     # -- fold -------------------------------------------------------------------------------
 
     def _folding(self) -> None:
@@ -211,7 +247,7 @@ class Apply:
             if callable(item):
                 item()
             elif not self._given_up.is_set():
-                self._applied(*item)
+                self._applied(item)
             del item  # not to be kept while the next one is waited for
             self._housekeep()
 
@@ -221,17 +257,17 @@ class Apply:
         except Exception:  # noqa: BLE001 - the thread must live: without it nothing is applied
             _LOG.exception("housekeeping failed; it is tried again")
 
-    def _applied(self, signals: pa.Table, counts: dict[str, int]) -> None:
-        if not self._apply(signals):
+    def _applied(self, made: _Made) -> None:
+        if not self._apply(made.signals, made.groups):
             self._given_up.set()
             return
         self._backlog.done()
         try:
-            self.stats.count(signals, counts)
+            self.stats.count(made.signals, made.counts)
         except Exception:  # noqa: BLE001 - likewise
             _LOG.exception("a batch could not be counted")
 
-    def _apply(self, signals: pa.Table) -> bool:
+    def _apply(self, signals: pa.Table, groups: Grouped | None) -> bool:
         """Fold *signals*; a record that cannot be folded is left out alone, and counted.
 
         False where we were stopped while memory was too short for it.
@@ -240,7 +276,7 @@ class Apply:
         while todo:
             part = todo.pop()
             try:
-                smaller = self._folded(part)
+                smaller = self._folded(part, groups if part is signals else None)
             except Exception as error:  # noqa: BLE001 - whatever it holds, the next ones are applied
                 short = memory.is_short(error)
                 if short or memory.is_broken(error):
@@ -260,19 +296,19 @@ class Apply:
             todo += smaller
         return True
 
-    def _folded(self, part: pa.Table) -> list[pa.Table]:
+    def _folded(self, part: pa.Table, groups: Grouped | None) -> list[pa.Table]:
         """Fold *part*; or return smaller ones to be folded instead, the first one last."""
         if self.within:  # some of it may be in already
-            part = part.filter(pc.greater(part["seq"], self.within))
+            part, groups = part.filter(pc.greater(part["seq"], self.within)), None
         if not part.num_rows:
             return []
-        if part.num_rows > 1 and (part.num_rows > _MOST_ROWS or part.nbytes > _MOST_BYTES):
+        if _too_many(part):
             return _halves(part)
         if self._short():
             self._make_room()
             if self._short():
                 raise MemoryError("what is hot takes all that it may")
-        self._fold.apply(part)
+        self._fold.apply(part, groups)
         self._recent.add(part)
         self._within = pc.max(part["seq"]).as_py()
         return []
@@ -303,6 +339,11 @@ class Apply:
         except Exception:  # noqa: BLE001 - likewise
             _LOG.exception("no room could be made; it is tried again")
         self._housekeep()
+
+
+def _too_many(signals: pa.Table) -> bool:
+    rows: int = signals.num_rows
+    return rows > 1 and (rows > _MOST_ROWS or bool(signals.nbytes > _MOST_BYTES))
 
 
 def _nothing() -> None:

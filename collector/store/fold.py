@@ -16,8 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from collector.store import memory
+from collector.store.groups import Groups, hashed
 from collector.store.plans import Plans
-from collector.store.relation_fold import RelationFold, hashed, rows_table
+from collector.store.relation_fold import RelationFold, rows_table
 from model.relations import MARKS, MARKS_WHERE, RELATIONS
 from model.signals import SCHEMA
 from model.units import HOUR_US
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
+    from collector.store.groups import Grouped
     from model.relation import Relation
 
 _RATES: Final = pa.schema(
@@ -99,15 +101,14 @@ class Fold:
         self._lookup = lookup
         self._limit = limit_bytes
         self._plans = Plans(connection)
-        self._plans.feed("batch", SCHEMA)
+        self._groups = Groups(self._plans, settle_us)
         self._marks = self._plans.change(
             f"INSERT INTO marks SELECT {MARKS} FROM batch WHERE {MARKS_WHERE}"
         )
         self._plans.feed("summed", _RATES)
         self._sum = self._plans.change("INSERT INTO rates SELECT * FROM summed")
         self._folds = [
-            RelationFold(connection, self._plans, relation, bin_us, settle_us)
-            for relation in RELATIONS
+            RelationFold(connection, self._plans, relation, bin_us) for relation in RELATIONS
         ]
 
     def settled(self, relation: str, until_us: int) -> None:
@@ -119,27 +120,21 @@ class Fold:
             if one.relation.name == relation:
                 one.settled_us = max(one.settled_us, until_us)
 
-    def apply(self, signals: pa.Table) -> None:
+    def apply(self, signals: pa.Table, groups: Grouped | None = None) -> None:
         """Fold *signals* (see `model.signals`) into every relation, all or nothing.
+
+        *groups* is what `Groups` made of the same signals, where that has been done.
 
         Raises ValueError where they have another shape, duckdb.Error where they cannot be folded.
         """
-        if not signals.schema.equals(SCHEMA):
-            msg = "these are no signals: their columns are others"
-            raise ValueError(msg)
-        present = frozenset(pc.unique(signals["phase"]).to_pylist())
-        concerned = [
-            one
-            for one in self._folds
-            if not one.relation.phases or not present.isdisjoint(one.relation.phases)
-        ]
-        with self._plans.fed("batch", signals):
+        groups = self._groups.of(signals) if groups is None else groups
+        concerned = [one for one in self._folds if one.relation.name in groups]
+        for one in concerned:
+            one.work_out(groups[one.relation.name], self._lookup)
+        with self._plans.fed("batch", signals), self._lifted(), self.whole():
+            self._marks()
             for one in concerned:
-                one.work_out(self._lookup)
-            with self._lifted(), self.whole():
-                self._marks()
-                for one in concerned:
-                    one.put()
+                one.put()
 
     def _lifted(self) -> AbstractContextManager[None]:
         """Let what was worked out be put away, whatever the limit: see `collector.store.memory`."""

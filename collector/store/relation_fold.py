@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from collector.store.groups import hashed
 from model.views import BUCKETS
 
 if TYPE_CHECKING:
@@ -22,8 +23,8 @@ if TYPE_CHECKING:
 class RelationFold:
     """The fold of one relation.
 
-    A batch is grouped by the declaration; rows of the same keys are taken out and grouped with it
-    again; the result is put away. Rows of unknown keys, mostly the most, are moved once only.
+    To the rows of a batch those of the same keys are taken out, and grouped with them again; the
+    result is put away. Rows of unknown keys, mostly the most, are moved once only.
     """
 
     def __init__(
@@ -32,7 +33,6 @@ class RelationFold:
         plans: Plans,
         relation: Relation,
         bin_us: int,
-        settle_us: int,
     ) -> None:
         self.relation = relation
         self._db = connection
@@ -44,18 +44,9 @@ class RelationFold:
         shape = connection.sql(f"SELECT {self._stored} FROM {rows} LIMIT 0").to_arrow_table()
         self._shape = shape.schema
         self._columns = list(range(len(stored)))
-        # what is new, and whether history is to be asked for its key
-        asks = "FALSE AS stranger, FALSE AS old"
-        if name == "attempts":
-            old = f"first_us < first_seen_us - {settle_us}"
-            asks = f"NOT coalesce({relation.opening}, FALSE) OR {old} AS stranger, {old} AS old"
         self._asks = name == "attempts"
         self.settled_us = 0
         """Up to when rows were last seen that have left memory: history is asked for older keys."""
-        flags = "".join(f"FALSE AS {flag}, " for flag in relation.flags)
-        self._fresh = plans.plan(
-            f"SELECT *, {flags}{hashed(relation)} AS h, {asks} FROM ({relation.fresh('batch')})"
-        )
         known, now, keys, gone = (f"{name}_{word}" for word in ("known", "now", "keys", "gone"))
         self._known, self._now, self._keys, self._gone = known, now, keys, gone
         plans.feed(known, self._shape)
@@ -84,12 +75,11 @@ class RelationFold:
                 f" count(*), sum(v) FROM ({relation.samples(now)}) WHERE v >= 0 GROUP BY ALL"
             )
 
-    def work_out(self, lookup: Callable[[Relation, pa.Table], pa.Table] | None) -> None:
-        """Fold the batch that is fed; nothing is changed until `put`."""
+    def work_out(
+        self, fresh: pa.Table, lookup: Callable[[Relation, pa.Table], pa.Table] | None
+    ) -> None:
+        """Fold the rows of a batch (see `Groups`); nothing is changed until `put`."""
         self._put = None
-        fresh = self._fresh()
-        if not fresh.num_rows:
-            return
         with self._plans.fed(self._keys, fresh.select(["h"])):
             back = self._plans.read(
                 f"SELECT {self._stored}, rowid AS was FROM {self._rows}"
@@ -157,11 +147,6 @@ class RelationFold:
             cursor.register("held", held)
             rows = cursor.sql(f"SELECT {told}, {hashed(self.relation)} AS h FROM held")
             return rows.to_arrow_table().cast(self._shape)
-
-
-def hashed(relation: Relation) -> str:
-    """Return what tells most keys apart by one comparison of numbers; nothing rests on it alone."""
-    return f"hash({relation.key_list})"
 
 
 def rows_table(relation: Relation) -> str:

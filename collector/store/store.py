@@ -17,8 +17,10 @@ from collector.store.backlog import Backlog
 from collector.store.checkpoint import Checkpoints
 from collector.store.disk import Disk, size_of
 from collector.store.folder import DataFolderError, Folder
+from collector.store.groups import Groups
 from collector.store.history import History
 from collector.store.journal import Entry, Journal, JournalFullError
+from collector.store.plans import Plans
 from collector.store.recent import Recent
 from collector.store.recovery import Kept, Recovery
 from model.units import SECOND_US, us
@@ -120,10 +122,12 @@ class Store:
             held_bytes=limits.backlog_bytes,
         )
         self._ingest = Ingest(self._journal, self._backlog.add)
+        self._grouping = self._db.cursor()
         self._apply = Apply(
             self._backlog,
             pipeline,
             self._fold,
+            Groups(Plans(self._grouping), us(limits.settle_s)),
             self._recent,
             every_s=limits.apply_s,
             made=Sequences(self.append, lambda: self._ingest.running).look,
@@ -324,6 +328,7 @@ class Store:
         self._folder.alive(self._clock())
         self.checkpoint()
         self._checkpoints.close()
+        self._grouping.close()
         self._db.close()
         self._pipeline.close()
         self._journal.close()

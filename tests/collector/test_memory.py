@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from collector.pipeline import Record
+    from collector.store.groups import Grouped
     from collector.store.store import Store
 
 MIB: Final = 1 << 20
@@ -68,13 +69,13 @@ class Scarce:
         self._fold = of._fold.apply
         of._fold.apply = self.apply  # type: ignore[method-assign]
 
-    def apply(self, signals: pa.Table) -> None:
+    def apply(self, signals: pa.Table, groups: Grouped | None = None) -> None:
         if signals.num_rows > self.rows or not self.folds:
             if not self.folds:
                 self.refused.set()
             raise duckdb.OutOfMemoryException("Out of Memory Error: there is none")
         self.folds -= 1
-        self._fold(signals)
+        self._fold(signals, groups)
 
 
 def test_a_batch_is_folded_in_parts_where_memory_is_short(tmp_path: Path) -> None:

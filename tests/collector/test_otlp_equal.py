@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from collector import otlp
+from collector.otlp import protobuf
 from model.signals import unpack
 from tests.collector import otlp_plainly as plainly
 
@@ -64,6 +65,19 @@ def test_records_equal_a_plain_reading(signal: str, encoding: str, data: st.Data
     assert len(found) == len(expected)
     for one, other in zip(expected, found, strict=True):
         assert _same(one, other), (one, other)
+
+
+@settings(max_examples=_TIMES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_bodies_are_decoded_in_parts_as_they_are_at_once(data: st.DataObject) -> None:
+    """One by one or all together, in their order."""
+    made = data.draw(st.lists(plainly.groups("logs"), max_size=4))
+    bodies = [plainly.request("logs", one).SerializeToString() for one in made]
+    whole = protobuf.decode("logs", bodies)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(protobuf, "_AT_ONCE", 1)
+        assert protobuf.decode("logs", bodies).equals(whole)
+    assert whole.num_rows == len(bodies)
 
 
 @pytest.mark.parametrize("encoding", ["", "+json"])
