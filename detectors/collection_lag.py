@@ -127,7 +127,8 @@ heard AS (
     o.lag_us - CASE WHEN b.by_us > 0 THEN b.by_us ELSE 0 END AS lag_us,
     o.lag_us - CASE WHEN coalesce(b.told, 0) = 0 THEN l.lag_us END AS over_us,
     CASE WHEN o.arrived_us > o.since_us + o.window_us * 2 // 3 THEN 3
-      WHEN o.arrived_us > o.since_us + o.window_us // 3 THEN 2 ELSE 1 END AS third
+      WHEN o.arrived_us > o.since_us + o.window_us // 3 THEN 2
+      WHEN o.arrived_us > o.since_us THEN 1 ELSE 0 END AS third
   FROM (
     SELECT a.*, CAST({window_s} * 1e6 AS BIGINT) AS window_us,
       CAST({now} - {window_s} * 1e6 AS BIGINT) AS since_us
@@ -138,7 +139,7 @@ heard AS (
       WHERE coalesce(m.phase, '') NOT IN ('call.sent', 'call.received')
         AND (m.end_us IS NOT NULL OR m.kind <> 'span')
     ) a
-    WHERE a.arrived_us > {now} - {window_s} * 1e6 AND a.lag_us <= 3600000000
+    WHERE a.arrived_us > {now} - 3600000000 AND a.lag_us <= 3600000000
       AND EXISTS (SELECT 1 FROM slow s WHERE s.namespace = a.namespace
         AND s.service = a.service AND s.way = a.way)
   ) o
@@ -149,19 +150,19 @@ heard AS (
 pauses AS (
   SELECT namespace, service, way, max(from_us) AS from_us, max(to_us) AS to_us
   FROM (
-    SELECT namespace, service, way, arrived_us AS to_us,
+    SELECT namespace, service, way, third, arrived_us AS to_us,
       max(arrived_us) OVER (PARTITION BY namespace, service, way ORDER BY arrived_us
         ROWS BETWEEN 1 PRECEDING AND 1 PRECEDING) AS from_us
     FROM heard
   ) o
-  WHERE to_us - from_us >= 60000000
+  WHERE to_us - from_us >= 60000000 AND third > 0
   GROUP BY namespace, service, way HAVING count(*) = 1
 ),
 near AS (
   SELECT namespace, service, way, min(least_us) AS least_us
   FROM (
     SELECT namespace, service, way, instance, abs(min(lag_us)) AS least_us FROM heard
-    GROUP BY namespace, service, way, instance
+    WHERE third > 0 GROUP BY namespace, service, way, instance
   ) o
   GROUP BY namespace, service, way
 ),
@@ -173,7 +174,7 @@ judged AS (
         AND coalesce(a.over_us, a.lag_us) <= {lag_max_s} * 1e6) THEN 1 ELSE 0 END AS surely
   FROM heard a
   JOIN near n ON n.namespace = a.namespace AND n.service = a.service AND n.way = a.way
-  WHERE NOT EXISTS (SELECT 1 FROM pauses p WHERE p.namespace = a.namespace
+  WHERE a.third > 0 AND NOT EXISTS (SELECT 1 FROM pauses p WHERE p.namespace = a.namespace
     AND p.service = a.service AND p.way = a.way AND a.arrived_us >= p.to_us
     AND a.arrived_us - a.lag_us <= p.to_us)
 ),
@@ -286,6 +287,19 @@ ORDER BY since_us, subject""",
         Case(
             "what was held through a pause of 60 s, and a signal that was late before",
             _held(60.0),
+            [],
+        ),
+        Case(
+            "what was held through an outage that began before the last ten minutes",
+            [
+                *_signals(1, 0.1, t=-700.0),
+                *({**one, "arrived": -590.0} for one in _signals(20, 0.0, t=-690.0, step=5.0)),
+                *_signals(10, 0.1, t=-570.0, step=18.0),
+                *_signals(1, 15.0, t=-300.0),
+                *_signals(10, 0.1, t=-390.0, step=19.0),
+                *_signals(1, 15.0, t=-100.0),
+                *_signals(10, 0.1, t=-190.0, step=18.0),
+            ],
             [],
         ),
         Case("a pause of 59 s is no outage", _held(59.0), _SOURCE, "confirmed"),

@@ -104,36 +104,49 @@ again AS (
 ),
 tries AS (
   SELECT c.namespace AS namespace, c.task AS task, c.kind AS kind, c.way AS way,
-    c.service AS service, c.name AS name, c.queue AS queue, c.at_us AS at_us,
-    c.ended_us AS ended_us, c.good AS good
+    c.service AS service, c.name AS name, c.queue AS queue, c.at_us AS turn, c.at_us AS at_us,
+    c.ended_us AS ended_us, c.good AS good, CAST(NULL AS BIGINT) AS heard_us,
+    CAST(NULL AS BIGINT) AS ended_heard_us
   FROM asked c WHERE EXISTS (SELECT 1 FROM failing f WHERE f.namespace = c.namespace
     AND f.task = c.task)
   UNION ALL
-  SELECT c.namespace, c.task, c.kind, c.way, c.service, c.name, c.queue, m.ts_us, NULL, 0
+  SELECT c.namespace, c.task, c.kind, c.way, c.service, c.name, c.queue, m.ts_us, m.ts_us, NULL,
+    0, NULL, NULL
   FROM asked c JOIN marks m ON m.namespace = c.namespace AND m.request_id = c.request_id
     AND coalesce(m.purpose, '') = coalesce(c.purpose, '')
   WHERE c.way = 'line' AND c.sent_us < c.sent_last_us AND m.phase = 'call.sent'
     AND m.kind <> 'span' AND m.ts_us > c.sent_us
   UNION ALL
-  SELECT a.namespace, a.task, 'attempts', 'line', a.service, a.name, a.queue,
+  SELECT a.namespace, a.task, 'attempts', 'line', a.service, a.name, a.queue, a.attempt,
     CASE WHEN a.eta_us > a.first_us THEN a.eta_us ELSE a.first_us END,
     coalesce(a.recorded_us, a.finished_us, a.requeued_us),
-    CASE WHEN coalesce(a.recorded_state, a.outcome) = 'success' THEN 1 ELSE 0 END
+    CASE WHEN coalesce(a.recorded_state, a.outcome) = 'success' THEN 1 ELSE 0 END,
+    CASE WHEN a.eta_us > a.first_us AND a.eta_us > a.first_seen_us THEN a.eta_us
+      ELSE a.first_seen_us END,
+    coalesce(a.recorded_seen_us, a.finished_seen_us, a.requeued_seen_us)
   FROM attempts a
   WHERE a.first_seen_us > {now} - {window_s} * 1e6
     AND EXISTS (SELECT 1 FROM again g WHERE g.namespace = a.namespace AND g.task = a.task)
 ),
 one_each AS (
-  SELECT namespace, task, kind, way, at_us, max(service) AS service, max(name) AS name,
-    max(queue) AS queue, min(ended_us) AS ended_us, max(good) AS good
-  FROM tries GROUP BY namespace, task, kind, way, at_us
+  SELECT namespace, task, kind, way, turn, min(at_us) AS at_us, max(service) AS service,
+    max(name) AS name, max(queue) AS queue, min(ended_us) AS ended_us, max(good) AS good,
+    min(heard_us) AS heard_us, min(ended_heard_us) AS ended_heard_us
+  FROM tries GROUP BY namespace, task, kind, way, turn
+),
+apart AS (
+  SELECT *, count(*) OVER (PARTITION BY namespace, task, kind, way) AS n,
+    row_number() OVER (PARTITION BY namespace, task, kind, way ORDER BY turn) AS place,
+    at_us - max(coalesce(ended_us, at_us)) OVER (PARTITION BY namespace, task, kind, way
+      ORDER BY turn ROWS BETWEEN 1 PRECEDING AND 1 PRECEDING) AS told_us,
+    heard_us - max(coalesce(ended_heard_us, heard_us)) OVER (
+      PARTITION BY namespace, task, kind, way
+      ORDER BY turn ROWS BETWEEN 1 PRECEDING AND 1 PRECEDING) AS by_us
+  FROM one_each
 ),
 spaced AS (
-  SELECT *, count(*) OVER (PARTITION BY namespace, task, kind, way) AS n,
-    row_number() OVER (PARTITION BY namespace, task, kind, way ORDER BY at_us) AS place,
-    at_us - max(coalesce(ended_us, at_us)) OVER (PARTITION BY namespace, task, kind, way
-      ORDER BY at_us ROWS BETWEEN 1 PRECEDING AND 1 PRECEDING) AS pause_us
-  FROM one_each
+  SELECT *, CASE WHEN abs(by_us - told_us) > 10000000 THEN by_us ELSE told_us END AS pause_us
+  FROM apart
 ),
 tasks AS (
   SELECT a.namespace, a.task, a.kind, a.service, a.name, a.queue, a.n, a.first_us,
@@ -204,6 +217,31 @@ ORDER BY since_us, subject""",
                 *({**one, "task": f"u{one['task']}"} for one in _attempts(20, (0.0, 4.0, 6.0))),
             ],
             [],
+        ),
+        Case(
+            "two dispatchers take turns, and their clocks are a minute apart",
+            [
+                {
+                    **one,
+                    "t": float(str(one["t"])) + 60 * (int(str(one["attempt"])) % 2),
+                    "arrived": one["t"],
+                }
+                for one in _attempts(40, _GROWING)
+            ],
+            [],
+        ),
+        Case(
+            "they do so as fast as it fails",
+            [
+                {
+                    **one,
+                    "t": float(str(one["t"])) + 60 * (int(str(one["attempt"])) % 2),
+                    "arrived": one["t"],
+                }
+                for one in _attempts(20, (0.0, 2.0, 4.0))
+            ],
+            ["oxr/sync attempts"],
+            "confirmed",
         ),
         Case("3 attempts each, with pauses of half a minute", _attempts(40, (0.0, 31.0, 62.0)), []),
         Case("a single unlucky task", _attempts(1, tuple(float(n) for n in range(50))), []),

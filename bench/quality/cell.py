@@ -358,6 +358,13 @@ class Cell:
         if event == "task.started":
             attempt.began_heard_s = heard.first_s
 
+    def _accepted(self, attempt: Attempt) -> None:
+        """Count how long it took to its first sign, as soon as one is heard."""
+        waited = max(0.0, attempt.sign_heard_s - attempt.running_heard_s)
+        if waited < math.inf and not attempt.accepted:
+            attempt.accepted = True
+            self.account.accepts[attempt.kind.name].append(waited)
+
     def begin(self, attempt: Attempt, agent: Process) -> None:
         """Let the run begin."""
         if attempt.over:
@@ -366,9 +373,7 @@ class Cell:
         limit = {"task__timeout_s": kind.limit_s} if kind.limit_s else {}
         self.sign(attempt, agent, "task.accepted")
         self.sign(attempt, agent, "task.started", **limit)
-        waited = max(0.0, attempt.sign_heard_s - attempt.running_heard_s)
-        if waited < math.inf:
-            self.account.accepts[kind.name].append(waited)
+        self._accepted(attempt)
         if kind.beat_s:
             self.beats(attempt, agent, self.clock.now + attempt.run_s)
         if attempt.failure and attempt.failure.begun(self, attempt, agent):
@@ -383,6 +388,7 @@ class Cell:
             if attempt.over or self.clock.now >= until_s:
                 return False
             self.sign(attempt, agent, "task.heartbeat", task__heartbeat_interval_s=beat_s)
+            self._accepted(attempt)
             return True
 
         self.clock.every(beat_s, beat)
@@ -406,6 +412,7 @@ class Cell:
                           task__exit_code=code, **dotted(attempt))  # fmt: skip
         attempt.sign_heard_s = min(attempt.sign_heard_s, heard.first_s)
         attempt.signs.append((agent.instance, self.clock.now, heard.first_s))
+        self._accepted(attempt)
         limit_s = attempt.kind.limit_s
         if limit_s and self.clock.now - attempt.signs[0][1] > limit_s:
             # of a few runs the 99th percentile is the longest

@@ -25,6 +25,10 @@ _BACKOFF_S: Final = 1.0
 """So long after the sidecar is back, the gateway has tried again."""
 
 
+_LATE_S: Final = 2.0
+"""What comes later than others by so much, comes after what was said after it."""
+
+
 class Heard(NamedTuple):
     """When the sidecar had a record first and last, in simulated seconds; infinite: never."""
 
@@ -43,6 +47,7 @@ class Exporter:
     namespace: str
     ahead_s: float = 0.0
     service: str = ""
+    instance: str = ""
     stall_from_s: float = math.inf
     stall_to_s: float = math.inf
     slow_from_s: float = math.inf
@@ -82,15 +87,17 @@ class Path:
         """By namespace, whose records are known to be lost: service, instance, from, to."""
         self.spoke: dict[tuple[str, str], list[float]] = defaultdict(list)
         """Namespace and service, and when something of it was heard."""
+        self.missed: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
+        """Namespace and service or instance, and when it said something numbered that came late,
+        and when that came: until then it passes for lost."""
         self._rng = rng
         self._waiting: dict[int, dict[int, tuple[Exporter, list[Record]]]] = defaultdict(dict)
 
     def exporter(self, who: tuple[Resource, str, float], now_s: float) -> Exporter:
         """Return the way of a new process: its resource, namespace and how its clock errs."""
         made = Exporter(*who)
-        made.service = next(
-            one.value.string_value for one in made.resource.attributes if one.key == "service.name"
-        )
+        said = {one.key: one.value.string_value for one in made.resource.attributes}
+        made.service, made.instance = said["service.name"], said["service.instance.id"]
         self._next_stall(made, now_s)
         return made
 
@@ -108,7 +115,11 @@ class Path:
             exporter.number += 1
         if self._loses(exporter, at_s, record):
             return Heard(math.inf, math.inf)
-        return self._send(exporter, at_s, record)
+        heard = self._send(exporter, at_s, record)
+        if exporter.numbered and at_s + _LATE_S < heard.first_s < math.inf:
+            for who in (exporter.service, exporter.instance):
+                self.missed[exporter.namespace, who].append((at_s, heard.first_s))
+        return heard
 
     def _loses(self, exporter: Exporter, at_s: float, record: Record) -> bool:
         """Say whether *record* is lost; what was lost a while ago is told by its process."""
@@ -144,9 +155,7 @@ class Path:
             }
             told = wire.log("export.failed", at_s + ahead_s, said, severity=17)
             self._send(exporter, at_s, told)
-        who = [one.value.string_value for one in exporter.resource.attributes
-               if one.key in {"service.name", "service.instance.id"}]  # fmt: skip
-        self.told[exporter.namespace].append((who[0], who[1], from_s, to_s))
+        self.told[exporter.namespace].append((exporter.service, exporter.instance, from_s, to_s))
 
     def _send(self, exporter: Exporter, at_s: float, record: Record) -> Heard:
         rng, noise = self._rng, self.noise

@@ -165,6 +165,9 @@ def _look(truth: Truth, found: list[Finding], score: Score, run: Run) -> None:
     # silence counts once whoever would have broken it was heard again
     spoke = run.spoke.get((truth.namespace, truth.word_of), ())
     due_s = min((at_s for at_s in spoke if at_s >= truth.true_s), default=truth.true_s)
+    for said_s, heard_s in run.missed.get((truth.namespace, truth.word_of), ()):
+        if truth.since_s - _NEAR_S < said_s < truth.word_s + _NEAR_S:
+            due_s = max(due_s, heard_s)  # its number was missing until then
     delay_s = max(0.0, min(fits) - due_s - hold_s)
     score.delays_s.append(delay_s)
     for begin_s, end_s in run.gaps:  # nobody looked then, and who was to speak came a little later

@@ -68,6 +68,8 @@ class Attempt:
     """Which agent said something of it, when, and when that was heard first."""
     truths: list[Truth] = field(default_factory=list)
     over: bool = False
+    accepted: bool = False
+    """Whether it is counted how long it took to its first sign."""
 
     @property
     def subject(self) -> str:

@@ -88,6 +88,8 @@ class Run:
     """As `Path.told`."""
     spoke: dict[tuple[str, str], list[float]] = field(default_factory=dict)
     """As `Path.spoke`."""
+    missed: dict[tuple[str, str], list[tuple[float, float]]] = field(default_factory=dict)
+    """As `Path.missed`."""
     tasks: int = 0
     records: int = 0
     took_s: float = 0.0
@@ -193,6 +195,7 @@ class World:
         made.dark = {cell.name: cell.dark for cell in self.cells if cell.dark}
         made.lost, made.told = self.path.lost, self.path.told
         made.spoke = self.path.spoke
+        made.missed = self.path.missed
         made.tasks = sum(cell.submitted for cell in self.cells)
         made.records = self.path.records
         made.took_s = time.perf_counter() - begun

@@ -131,6 +131,14 @@ def test_what_two_would_have_said_is_blind_where_both_lost_some(also: str, blind
     assert (score(run)[NAME].blind, _scored(run)[1]) == (blind, 1 - blind)
 
 
+@pytest.mark.parametrize(("said_s", "late"), [(450.0, 0), (400.0, 1)])
+def test_what_came_late_passes_for_lost_until_it_comes(said_s: float, late: int) -> None:
+    """Where it was said near the word that is missed, and bore a number."""
+    run = _run([_truth(word_of="w-1", word_s=460.0)], [_finding(525)])
+    run.missed["cell", "w-1"] = [(said_s, 520.0)]
+    assert _scored(run) == (1, 1, 0, 0, late)
+
+
 @pytest.mark.parametrize(("told", "good"), [("told", False), ("silent", True)])
 def test_who_confirms_what_a_told_loss_explains_errs(told: str, good: bool) -> None:  # noqa: FBT001 - a parameter
     """A loss without a trace is nobody's fault."""

@@ -74,6 +74,8 @@ class Dies(Failure):
                 if long and way == "silent" and heard_s < back_s < true_s:
                     true_s = back_s + _SILENCE_S
             cell.join(f"{name}b")
+        # what was said before we were away says nothing of what was said meanwhile
+        since_s = min(since_s, max(one.sign_said_s for one in held))
         truth = cell.truth(subject, true_s, since_s=since_s, word=(name, true_s + RECORD_S),
                            also_of=DISPATCHER)  # fmt: skip
 
