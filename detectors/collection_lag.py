@@ -6,9 +6,9 @@ than 5% arrived later than `lag_max_s` after the time that they bear: so their 9
 above it. It was so in each third of that time, and the delay does not melt away (a replay, or a
 shipper that catches up after an outage, is neither). What is older than an hour when it comes is a
 backfill and does not count; nor does what was held through the only time of a minute or more in
-which nothing came. Where calls show that the sender's clock is behind by so much, it is that
-(`clock_skew`), not the way. Where all of an instance's signals come so late, others' of its service
-do not, and no calls tell, it may be either: *unknown*.
+which nothing came, or while we were away. Where calls show that the sender's clock is behind by so
+much, it is that (`clock_skew`), not the way. Where all of an instance's signals come so late,
+others' of its service do not, and no calls tell, it may be either: *unknown*.
 
 ## Impact
 Everything said here of that source comes so much later: a task's end, a missed heartbeat, a lost
@@ -123,7 +123,7 @@ behind AS (
 ),
 heard AS (
   SELECT o.namespace AS namespace, o.service AS service, o.way AS way, o.instance AS instance,
-    o.queue AS queue, o.name AS name, o.arrived_us AS arrived_us,
+    o.queue AS queue, o.name AS name, o.arrived_us AS arrived_us, o.back_us AS back_us,
     o.lag_us - CASE WHEN b.by_us > 0 THEN b.by_us ELSE 0 END AS lag_us,
     o.lag_us - CASE WHEN coalesce(b.told, 0) = 0 THEN l.lag_us END AS over_us,
     CASE WHEN o.arrived_us > o.since_us + o.window_us * 2 // 3 THEN 3
@@ -131,7 +131,8 @@ heard AS (
       WHEN o.arrived_us > o.since_us THEN 1 ELSE 0 END AS third
   FROM (
     SELECT a.*, CAST({window_s} * 1e6 AS BIGINT) AS window_us,
-      CAST({now} - {window_s} * 1e6 AS BIGINT) AS since_us
+      CAST({now} - {window_s} * 1e6 AS BIGINT) AS since_us,
+      coalesce((SELECT max(g.to_us) FROM gaps g WHERE g.way = 'push'), 0) AS back_us
     FROM (
       SELECT m.namespace, coalesce(m.service, '') AS service, m.way, m.instance, m.queue,
         m.task_name AS name, m.arrived_us, m.arrived_us - coalesce(m.end_us, m.ts_us) AS lag_us
@@ -177,6 +178,7 @@ judged AS (
   WHERE a.third > 0 AND NOT EXISTS (SELECT 1 FROM pauses p WHERE p.namespace = a.namespace
     AND p.service = a.service AND p.way = a.way AND a.arrived_us >= p.to_us
     AND a.arrived_us - a.lag_us <= p.to_us)
+    AND NOT (a.arrived_us >= a.back_us AND a.arrived_us - a.lag_us <= a.back_us)
 ),
 thirds AS (
   SELECT namespace, service, way, third, count(*) AS n, sum(late) AS late, sum(surely) AS surely,

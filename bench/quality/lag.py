@@ -7,6 +7,8 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from bench.quality.dark import TOLERATED_S
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -31,14 +33,17 @@ class Lags:
 
     came: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     late: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+    away: list[tuple[float, float]] = field(default_factory=list)
+    """As `Path.away`."""
 
     def take(self, said_s: float, heard: Heard, way: Exporter) -> None:
         """Count a record that was made at *said_s*, each time that it came by *way*.
 
         What was held while nothing got through is a backfill, and not counted.
         """
+        away = [one for one in self.away if one[1] - one[0] > TOLERATED_S]
         for at_s in {heard.first_s, heard.last_s}:
-            held = any(said_s < end_s <= at_s for _, end_s, _ in way.dark)
+            held = any(said_s < end_s <= at_s for _, end_s, *_ in (*way.dark, *away))
             if at_s < math.inf and not held:
                 self.came[int(at_s)] += 1
                 self.late[int(at_s)] += at_s - said_s > _LATE_S

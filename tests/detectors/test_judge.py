@@ -169,6 +169,7 @@ def test_a_detector_that_cannot_be_imported_stops_the_start(
 
 LOST = next(one for one in load() if one.name == "lost_report")
 MISSED = next(one for one in load() if one.name == "missed_run")
+LAG = next(one for one in load() if one.name == "collection_lag")
 DARK = next(one for one in load() if one.name == "source_dark")
 
 
@@ -316,3 +317,20 @@ def test_a_source_whose_words_were_held_was_dark_all_the_same() -> None:
         after.execute(f"INSERT INTO gaps VALUES ('push', {NOW_US - 9 * SECOND}, {NOW_US - SECOND})")
         judge.evaluate(after, NOW_US, heard_us=None)
         assert [one.verdict for one in keeper.saved.values()] == ["resolved"]
+
+
+@pytest.mark.parametrize(("away_s", "found"), [(0, ["agent by otlp"]), (60, [])])
+def test_what_was_held_while_we_were_away_is_no_lag(away_s: int, found: list[str]) -> None:
+    """It comes when we are back, and says nothing of the way; two others are late besides."""
+    late = [(-590 + 15 * i, -590 + 15 * i) for i in range(36)]
+    late += [(-400 + i, -340) for i in range(40)] + [(-575, -550), (-100, -70), (-99, -69)]
+    one = {"side": "agent", "service": "agent", "instance": "a-1", "phase": "heartbeat"}
+    relations = hot([{**one, "t": at, "arrived": came, "way": "otlp"} for at, came in late])
+    back_us = NOW_US - 340 * SECOND
+    if away_s:
+        relations.execute(
+            f"INSERT INTO gaps VALUES ('push', {back_us - away_s * SECOND}, {back_us})"
+        )
+    judge = Judge([LAG], Memory())
+    judge.evaluate(relations, NOW_US, heard_us=NOW_US)
+    assert [found.subject for found in judge.open.values()] == found

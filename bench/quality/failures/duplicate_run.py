@@ -6,6 +6,7 @@ import math
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from bench.quality.failures.lost_report import GRACE_S
 from bench.quality.kit import Failure
 
 if TYPE_CHECKING:
@@ -51,7 +52,11 @@ class Twice(Failure):
         other.runs.discard(-attempt.number)
         cell.running.pop(-attempt.number, None)
         if other.alive:
-            cell.ended(attempt, other, "success")
+            heard_s = cell.ended(attempt, other, "success")
+            if attempt.over:  # the first one's agent died, and nobody reports what this one did
+                cell.truth(attempt.subject, heard_s + GRACE_S, failure=self,
+                           detector="lost_report", must=False)  # fmt: skip
+                cell.truth(attempt.task, heard_s, failure=self, must=False)
         cell.clock.after(_LATER_S, partial(self._told, cell, attempt, agent, other, begun_s))
 
     def _told(
