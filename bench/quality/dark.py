@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from bench.quality.path import TOLERATED_S
 from bench.quality.process import BEAT_S
 
 if TYPE_CHECKING:
@@ -11,8 +12,6 @@ if TYPE_CHECKING:
 
 _LIMIT_S: Final = max(60.0, 3 * BEAT_S)
 """A promised beat may stay away for three of its gaps, and for a minute at least."""
-TOLERATED_S: Final = 5.0
-"""A shorter absence of the sidecar's is bridged by the senders."""
 _BACK_S: Final = 15.0
 """So long after the end, all that was held has come."""
 

@@ -7,10 +7,10 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from bench.quality.dark import TOLERATED_S
+from bench.quality.path import TOLERATED_S
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from bench.quality.cell import Cell
     from bench.quality.path import Exporter, Heard
@@ -33,7 +33,7 @@ class Lags:
 
     came: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     late: dict[int, int] = field(default_factory=lambda: defaultdict(int))
-    away: list[tuple[float, float]] = field(default_factory=list)
+    away: Sequence[tuple[float, float]] = ()
     """As `Path.away`."""
 
     def take(self, said_s: float, heard: Heard, way: Exporter) -> None:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from bench.quality.noise import Noise
     from bench.quality.wire import Record
 
+TOLERATED_S: Final = 5.0
+"""A shorter absence of the sidecar's is bridged by the senders, and proves nothing lost."""
+
 _BACKOFF_S: Final = 1.0
 """So long after the sidecar is back, the gateway has tried again."""
 

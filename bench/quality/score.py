@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from bench.quality.kit import load
+from bench.quality.path import TOLERATED_S
 from bench.quality.wire import START_S
 
 if TYPE_CHECKING:
@@ -14,8 +15,6 @@ if TYPE_CHECKING:
     from bench.quality.world import Run
     from model.findings import Finding
 
-_TOLERATED_S: Final = 5.0
-"""A gap of the sidecar's that is no longer proves nothing lost."""
 _AFTER_S: Final = 15.0
 """So long after its end a thing may still be told: it was looked at just before."""
 _EARLY_S: Final = 0.5
@@ -124,7 +123,7 @@ def _s(at_us: int) -> float:
 def _blind(truth: Truth, run: Run) -> str:
     """Return why it could not be told whether *truth* is so."""
     for begin_s, end_s in run.gaps:
-        if end_s - begin_s > _TOLERATED_S and begin_s < truth.true_s and end_s > truth.since_s:
+        if end_s - begin_s > TOLERATED_S and begin_s < truth.true_s and end_s > truth.since_s:
             return "the sidecar was away"
     losing = {
         who

@@ -7,10 +7,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from bench.quality.cell import AGENT, DISPATCHER
-from bench.quality.dark import TOLERATED_S
 from bench.quality.failures.lost_report import GRACE_S as RECORD_S
 from bench.quality.failures.overdue_task import besides
 from bench.quality.kit import Failure
+from bench.quality.path import TOLERATED_S
 from bench.quality.process import BEAT_S
 from bench.quality.tasks import KINDS
 
