@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import duckdb
 
@@ -55,8 +56,27 @@ class Lost(NamedTuple):
 _NEAR_US: Final = 2_000_000
 """So far ways to us differ: what was lost so shortly before a word may have followed it."""
 
+_QUIET_US: Final = 2_000_000
+"""Who was heard so shortly ago has been heard since anything."""
+
+_ALIVE: Final = """
+SELECT namespace, max(side), service, instance, max(last_seen_us) FROM instances
+WHERE instance <> '' GROUP BY namespace, service, instance
+HAVING max(last_seen_us) > ? AND max(last_seen_us) <= ?
+  AND (max(stopped_last_us) IS NULL OR max(last_us) > max(stopped_last_us) + 1000000)"""
+
 _RECORD_US: Final = 30_000_000
 """Within that, a dispatcher records the end that an agent tells of."""
+
+
+class Alive(NamedTuple):
+    """A process that was heard within the last minute, and when, by our clock, that was last."""
+
+    namespace: str
+    side: str | None
+    service: str
+    instance: str
+    seen_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +98,7 @@ class Witnesses:
     heard_us: int | None
     dark: Sequence[Dark] = ()
     lost: Mapping[str, Sequence[Lost]] = field(default_factory=dict)  # by namespace
+    alive: Callable[[], Mapping[str, Sequence[Alive]]] = dict  # likewise
 
     @classmethod
     def of(
@@ -106,6 +127,15 @@ class Witnesses:
             told = "SELECT namespace, side, service, instance, from_us, to_us FROM lost"
             for one in reader.execute(told).fetchall():
                 lost[one[0]].append(Lost(*one))
+
+        @cache
+        def alive() -> Mapping[str, Sequence[Alive]]:
+            found: defaultdict[str, list[Alive]] = defaultdict(list)
+            heard = reader.execute(_ALIVE, [now_us - _DARK_US, now_us - _QUIET_US]).fetchall()
+            for one in heard:
+                found[one[0]].append(Alive(*one))
+            return found
+
         return cls(
             {(space, side): _Side(*known) for space, side, *known in sides},
             gaps,
@@ -114,6 +144,7 @@ class Witnesses:
             heard_us,
             dark,
             lost,
+            alive,
         )
 
     def weigh(
@@ -156,7 +187,25 @@ class Witnesses:
             return Evidence("wait", f"the {side}'s side has not been heard since")
         if witness.seen_us < deadline:
             return Evidence("unknown", f"the {side}'s side has not been heard since")
+        if quiet := self._not_yet_heard(side, row):
+            return Evidence("wait", f"{quiet} has not been heard since, and may have said it")
         return Evidence("ok")
+
+    def _not_yet_heard(self, side: str, row: Mapping[str, Any]) -> str:
+        """Return who of those that may have said what is missed was heard shortly before it only.
+
+        What was lost of it is known when it is heard again; if that is not soon, nobody waits.
+        Nor where both sides would have told: then it is the silent one itself that is asked about.
+        """
+        due, who = row.get("word_due_us"), row.get("word_of")
+        if due is None or row.get("word_side") == "both":
+            return ""
+        quiet = (
+            one.instance
+            for one in self.alive().get(row["namespace"], ())
+            if one.side and one.seen_us < due and self._may_say(one, side, who, row["service"])
+        )
+        return next(quiet, "")
 
     def _was_dark(self, side: str, alone: bool, row: Mapping[str, Any]) -> bool:  # noqa: FBT001 - ours
         """Say whether who would have spoken was not heard: what was said then may be lost.
@@ -200,19 +249,18 @@ class Witnesses:
             for one in self.lost[row["namespace"]]
         )
 
-    def _may_say(self, lost: Lost, side: str, who: str | None, service: str | None) -> bool:
-        """Say whether what was *lost* may hold a word of *side*, or of the instance *who*.
+    def _may_say(self, one: Lost | Alive, side: str, who: str | None, service: str | None) -> bool:
+        """Say whether *one* may have had a word of *side*, or of the instance *who*.
 
-        One who tells of a loss without saying which side it is on (a collector on the way) may
-        have lost any.
+        One whose side nobody has said (a collector on the way) may have had any.
         """
-        if lost.side is None:
+        if one.side is None:
             return True
         if who:
-            return lost.instance == who
-        known = self.sides.get((lost.namespace, side))
+            return one.instance == who
+        known = self.sides.get((one.namespace, side))
         alone = known is not None and known.services == 1
-        return lost.side == side and (alone or lost.service == service)
+        return one.side == side and (alone or one.service == service)
 
 
 def _since(row: Mapping[str, Any]) -> int:

@@ -89,7 +89,9 @@ class Path:
         self.told: dict[str, list[tuple[str, str, float, float]]] = defaultdict(list)
         """By namespace, whose records are known to be lost: service, instance, from, to."""
         self.spoke: dict[tuple[str, str], list[float]] = defaultdict(list)
-        """Namespace and service, and when something of it was heard."""
+        """Namespace and service or instance, and when something of it was heard."""
+        self.instances: dict[tuple[str, str], set[str]] = defaultdict(set)
+        """Of a namespace and service."""
         self.missed: dict[tuple[str, str], list[tuple[float, float]]] = defaultdict(list)
         """Namespace and service or instance, and when it said something numbered that came late,
         and when that came: until then it passes for lost."""
@@ -101,6 +103,7 @@ class Path:
         made = Exporter(*who)
         said = {one.key: one.value.string_value for one in made.resource.attributes}
         made.service, made.instance = said["service.name"], said["service.instance.id"]
+        self.instances[made.namespace, made.service].add(made.instance)
         self._next_stall(made, now_s)
         return made
 
@@ -187,7 +190,8 @@ class Path:
             exporter.before_dark_s = max(exporter.before_dark_s, at_s)
         _, records = self._waiting[int(at_s)].setdefault(id(exporter), (exporter, []))
         records.append(record)
-        self.spoke[exporter.namespace, exporter.service].append(at_s)
+        for who in (exporter.service, exporter.instance):
+            self.spoke[exporter.namespace, who].append(at_s)
         return at_s
 
     def through_s(self, leaves_s: float) -> float:

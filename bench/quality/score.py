@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -11,6 +12,8 @@ from bench.quality.path import TOLERATED_S
 from bench.quality.wire import START_S
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from bench.quality.truth import Truth
     from bench.quality.world import Run
     from model.findings import Finding
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
 _AFTER_S: Final = 15.0
 """So long after its end a thing may still be told: it was looked at just before."""
 _EARLY_S: Final = 0.5
+_SOON_S: Final = 60.0
+"""Who was heard within that time is waited for until it is over."""
 _NEAR_S: Final = 12.0
 """What was lost so near the moment of a word may have been that word."""
 
@@ -161,12 +166,7 @@ def _look(truth: Truth, found: list[Finding], score: Score, run: Run) -> None:
         score.missed.append(wrong)
         return
     score.found += 1
-    # silence counts once whoever would have broken it was heard again
-    spoke = run.spoke.get((truth.namespace, truth.word_of), ())
-    due_s = min((at_s for at_s in spoke if at_s >= truth.true_s), default=truth.true_s)
-    for said_s, heard_s in run.missed.get((truth.namespace, truth.word_of), ()):
-        if truth.since_s - _NEAR_S < said_s < truth.word_s + _NEAR_S:
-            due_s = max(due_s, heard_s)  # its number was missing until then
+    due_s = max(truth.true_s, *_awaited(truth, run))
     delay_s = max(0.0, min(fits) - due_s - hold_s)
     score.delays_s.append(delay_s)
     for begin_s, end_s in run.gaps:  # nobody looked then, and who was to speak came a little later
@@ -175,6 +175,28 @@ def _look(truth: Truth, found: list[Finding], score: Score, run: Run) -> None:
     if delay_s > patience_s - hold_s:
         wrong.said += f": told {delay_s:.0f} s late"
         score.slow.append(wrong)
+
+
+def _awaited(truth: Truth, run: Run) -> Iterator[float]:
+    """Yield until when it has to be waited for those whose word is missed.
+
+    Silence counts once their side was heard again, and each of them that was heard within the
+    last minute; what came late and bore a number passes for lost until it comes.
+    """
+    whose = (truth.namespace, truth.word_of)
+    yield truth.true_s
+    if whose in run.instances:
+        spoke = run.spoke.get(whose, ())
+        yield min((at_s for at_s in spoke if at_s >= truth.true_s), default=truth.true_s)
+    for one in run.instances.get(whose, {truth.word_of}):
+        spoke = run.spoke.get((truth.namespace, one), ())
+        last_s = max((at_s for at_s in spoke if at_s < truth.true_s), default=-math.inf)
+        if truth.true_s - _SOON_S < last_s < truth.word_s + _NEAR_S and not truth.also_of:
+            again_s = min((at_s for at_s in spoke if at_s >= truth.true_s), default=math.inf)
+            yield min(last_s + _SOON_S, again_s)
+    for said_s, heard_s in run.missed.get(whose, ()):
+        if truth.since_s - _NEAR_S < said_s < truth.word_s + _NEAR_S:
+            yield heard_s
 
 
 def _explain(finding: Finding, truths: list[Truth], score: Score, run: Run) -> None:

@@ -88,6 +88,8 @@ class Run:
     """As `Path.told`."""
     spoke: dict[tuple[str, str], list[float]] = field(default_factory=dict)
     """As `Path.spoke`."""
+    instances: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+    """As `Path.instances`."""
     missed: dict[tuple[str, str], list[tuple[float, float]]] = field(default_factory=dict)
     """As `Path.missed`."""
     tasks: int = 0
@@ -195,6 +197,7 @@ class World:
         made.dark = {cell.name: cell.dark for cell in self.cells if cell.dark}
         made.lost, made.told = self.path.lost, self.path.told
         made.spoke = self.path.spoke
+        made.instances = self.path.instances
         made.missed = self.path.missed
         made.tasks = sum(cell.submitted for cell in self.cells)
         made.records = self.path.records

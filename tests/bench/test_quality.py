@@ -65,7 +65,26 @@ def test_a_side_that_says_little_is_waited_for() -> None:
     for service, late in (("oxr", 0), ("agent", 1)):
         spoke = {("cell", service): [400.0, 520.0, 508.0]}
         run = _run([_truth(word_of="oxr")], [_finding(518)], spoke=spoke)
+        run.instances["cell", "oxr"] = {"oxr-1"}
         assert _scored(run) == (1, 1, 0, 0, late)
+
+
+@pytest.mark.parametrize(
+    ("last_s", "again_s", "late"),
+    [(460.0, 519.0, 0), (460.0, 530.0, 0), (450.0, 530.0, 1), (480.0, 530.0, 1)],
+)
+def test_each_one_that_was_heard_shortly_before_is_waited_for(
+    last_s: float, again_s: float, late: int
+) -> None:
+    """Until it is heard again, or for a minute: not for one that was heard since, or long ago."""
+    run = _run([_truth(word_of="oxr", word_s=460.0)], [_finding(525)])
+    run.instances["cell", "oxr"] = {"oxr-1", "oxr-2"}
+    run.spoke = {
+        ("cell", "oxr-1"): [499.0, 501.0],
+        ("cell", "oxr-2"): [last_s, again_s],
+        ("cell", "oxr"): [last_s, 499.0, 501.0, again_s],
+    }
+    assert _scored(run) == (1, 1, 0, 0, late)
 
 
 def test_what_was_lost_just_then_cannot_be_told() -> None:

@@ -334,3 +334,31 @@ def test_what_was_held_while_we_were_away_is_no_lag(away_s: int, found: list[str
     judge = Judge([LAG], Memory())
     judge.evaluate(relations, NOW_US, heard_us=NOW_US)
     assert [found.subject for found in judge.open.values()] == found
+
+
+@pytest.mark.parametrize(
+    ("said_s", "stopped", "verdict"),
+    [(-38, False, "suspected"), (-62, False, "confirmed"), (-5, False, "confirmed"),
+     (-38, True, "confirmed")],
+)  # fmt: skip
+def test_who_may_have_said_it_is_waited_for(said_s: float, stopped: bool, verdict: str) -> None:  # noqa: FBT001 - a parameter
+    """Another one's words prove its side heard, but not that this one has lost nothing."""
+    d = {"side": "dispatcher", "service": "oxr", "task_name": "sync"}
+    a = {"side": "agent", "service": "agent", "task_name": "sync", "instance": "a-1"}
+    end = {**a, "phase": "finished", "outcome": "success"}
+    last = {**d, "instance": "oxr-2", "phase": "instance.stopped" if stopped else "heartbeat"}
+    relations = hot(
+        [
+            {**d, "t": -300, "phase": "dispatched", "task": "t0", "instance": "oxr-1"},
+            {**end, "t": -290, "task": "t0"},
+            {**d, "t": -289, "phase": "recorded", "task": "t0", "state": "success"},
+            {**d, "t": -100, "phase": "dispatched", "task": "t1", "instance": "oxr-1"},
+            {**a, "t": -99, "phase": "started", "task": "t1"},
+            {**end, "t": -31, "task": "t1"},
+            {**last, "t": said_s},
+            {**d, "t": 0, "phase": "heartbeat", "instance": "oxr-1"},
+        ]
+    )
+    judge = Judge([LOST], Memory())
+    judge.evaluate(relations, NOW_US, heard_us=NOW_US)
+    assert {one.subject: one.verdict for one in judge.open.values()} == {"t1/1": verdict}
