@@ -247,8 +247,10 @@ ORDER BY since_us, subject""",
     fix="See to {service}: {told}, and was last heard {silent_s} s ago. Once it is surely dead,"
     " requeue what is left of it: {tasks} open tasks, {example} first.",
     only_if={
-        "open_runs": "a.finished_us IS NULL AND a.started_us IS NOT NULL",
-        "open_attempts": "a.sign_us IS NULL",
+        "(SELECT l.*, NULL AS name, NULL AS queue FROM lives l)": (
+            "a.next_us IS NOT NULL OR a.stopped_us IS NOT NULL OR a.newest = 1"
+            " AND a.interval_us IS NOT NULL AND {now} - a.heard_us > {silence_min_s} * 1e6"
+        ),
     },
     cases=[
         Case(

@@ -60,8 +60,9 @@ _NOTES: Final = """\
 - **Precision** is the share of confirmed findings that were true, **recall** the share of what was
   true that was confirmed. Both are to be 0.99 at least.
 - **Delay** is from the moment at which the definition held, thresholds and hold included, to the
-  confirmed finding. It is to be two intervals at most; a heavy detector's interval is longer than
-  that of the evaluation, and is shown.
+  confirmed finding; where silence is the evidence, from when those were heard again whose word is
+  missed, as far as they had been within a minute. It is to be two intervals at most; a heavy
+  detector's interval is longer than that of the evaluation, and is shown.
 - **Blind**: it could not be told, since the sidecar was away or a side was not heard. *Unknown* is
   the right answer then, and it counts neither as found nor as missed.
 - **Lost signals**: where the loss leaves evidence, *unknown* is right and confirmed is wrong: at
