@@ -30,10 +30,10 @@ can be no more than *unknown*. `word_due_us` is by when, by our clock, the word 
 usually comes: what its side lost until then may be that word, and the row is *unknown*; `word_of`
 is the instance that would have said it (else any), `word_side` its side (else the witness); with
 `both`, agent (`word_of`) and dispatcher would each have said it, one soon after the other, and both
-must have lost something. `word_since_us` is from when on it can have been said, where that is
-another moment than the silence begins at. Without `word_due_us`, no loss explains what is found.
-Every further column is evidence: plain numbers
-and strings.
+must have lost something; else who may have said it and was heard within the last minute is waited
+for. `word_since_us` is from when on it can have been said, where that is another moment than the
+silence begins at. Without `word_due_us`, no loss explains what is found. Every further column is
+evidence: plain numbers and strings.
 """
 
 

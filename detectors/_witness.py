@@ -1,8 +1,9 @@
 """When is silence evidence? Only if who is silent could have been heard, all the time.
 
 Absence counts where the missing phase was seen before for that service and name, the side
-that would speak has been heard since the deadline, every followed file has been read past
-it, and no gap of ours or its own lies in between: of its own, where what is missed would have been
+that would speak has been heard since the deadline, and so has each of its processes that may have
+said it and was heard within the last minute; every followed file has been read past the deadline,
+and no gap of ours or its own lies in between: of its own, where what is missed would have been
 said just then. Otherwise the verdict is unknown, or has to wait.
 """
 
