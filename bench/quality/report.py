@@ -134,7 +134,7 @@ def _run(one: dict[str, Any], table: Any, errors: int) -> Iterator[str]:  # noqa
 
 
 def _concerned(one: dict[str, Any]) -> bool:
-    return any(one[name] for name in ("true", "explained", "false", "blind"))
+    return any(one[name] for name in ("true", "explained", "false", "blind", "told_loss"))
 
 
 def _row(name: str, one: dict[str, Any]) -> tuple[str, ...]:
