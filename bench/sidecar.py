@@ -139,9 +139,9 @@ class Sidecar:
             elif time.monotonic() > since + _STALL_S:
                 said = f"the sidecar applied {now} of {records} records, then no more"
                 raise SidecarError(self._words(said))
-            # a poll, bounded by _STALL_S; a look costs the sidecar some milliseconds
-            least, most = _LOOK_S
-            time.sleep(min(most, max(least, 0.02 * (time.monotonic() - begun))))
+            least, most = _LOOK_S  # a look costs the sidecar some milliseconds
+            rest = min(most, max(least, 0.02 * (time.monotonic() - begun)))
+            time.sleep(rest)  # a poll, bounded by _STALL_S
 
     @property
     def _log(self) -> Path:

@@ -43,6 +43,18 @@ def _attempts(tasks: int, begun: tuple[float, ...], **more: object) -> list[dict
     ]
 
 
+def _in_turns(attempts: list[dict[str, object]]) -> list[dict[str, object]]:
+    """Return *attempts* as two dispatchers tell them in turns, whose clocks are a minute apart."""
+    return [
+        {
+            **one,
+            "t": float(str(one["t"])) + 60 * (int(str(one["attempt"])) % 2),
+            "arrived": one["t"],
+        }
+        for one in attempts
+    ]
+
+
 def _calls(
     tasks: int, sent: tuple[float, ...], phase: str = "call.failed", **more: object
 ) -> list[dict[str, object]]:
@@ -220,26 +232,12 @@ ORDER BY since_us, subject""",
         ),
         Case(
             "two dispatchers take turns, and their clocks are a minute apart",
-            [
-                {
-                    **one,
-                    "t": float(str(one["t"])) + 60 * (int(str(one["attempt"])) % 2),
-                    "arrived": one["t"],
-                }
-                for one in _attempts(40, _GROWING)
-            ],
+            _in_turns(_attempts(40, _GROWING)),
             [],
         ),
         Case(
             "they do so as fast as it fails",
-            [
-                {
-                    **one,
-                    "t": float(str(one["t"])) + 60 * (int(str(one["attempt"])) % 2),
-                    "arrived": one["t"],
-                }
-                for one in _attempts(20, (0.0, 2.0, 4.0))
-            ],
+            _in_turns(_attempts(20, (0.0, 2.0, 4.0))),
             ["oxr/sync attempts"],
             "confirmed",
         ),

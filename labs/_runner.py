@@ -140,8 +140,8 @@ class Runner:
         while (gone := time.monotonic() - start) < seconds:
             self.check()
             yield gone
-            # a lab runs in real time: this is its length
-            time.sleep(max(0.0, min(every_s, start + seconds - time.monotonic())))
+            rest = max(0.0, min(every_s, start + seconds - time.monotonic()))
+            time.sleep(rest)  # a lab runs in real time: this is its length
         self.check()
 
     def _children(self) -> Iterator[_Child]:

@@ -114,7 +114,7 @@ class Cell:
         self._queued_by: Counter[str] = Counter()
         self._lasts: deque[tuple[float, str]] = deque(maxlen=50)
         self.running: dict[int, tuple[Attempt, Process]] = {}
-        self.lags: dict[str, lag.Lags] = defaultdict(partial(lag.Lags, away=path.away))
+        self.lags: dict[str, lag.Lags] = defaultdict(partial(lag.Lags, absences=path.absences))
         self.dispatchers = [self.process("dispatcher", f"cp-{i}") for i in range(2)]
         self.agents = [self.process("agent", f"w-{i}") for i in range(agents)]
         for service in (DISPATCHER, AGENT):

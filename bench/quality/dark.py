@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from bench.quality.path import TOLERATED_S
 from bench.quality.process import BEAT_S
 
 if TYPE_CHECKING:
@@ -29,8 +28,8 @@ def darken(cell: Cell, service: str, begin_s: float, end_s: float, *, held: bool
     def look() -> None:
         whose = [one for one in (*cell.agents, *cell.dispatchers) if one.service == service]
         heard_s = max(one.exporter.before_dark_s for one in whose)
-        for away_s, back_s in cell.path.away:
-            if back_s - away_s > TOLERATED_S and heard_s < back_s < heard_s + _LIMIT_S:
+        for _, back_s in cell.path.absences:
+            if heard_s < back_s < heard_s + _LIMIT_S:
                 heard_s = back_s
         if heard_s + _LIMIT_S < end_s - _BACK_S:
             cell.truth(f"{service} by otlp", heard_s + _LIMIT_S, since_s=begin_s,

@@ -7,8 +7,6 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from bench.quality.path import TOLERATED_S
-
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -33,17 +31,16 @@ class Lags:
 
     came: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     late: dict[int, int] = field(default_factory=lambda: defaultdict(int))
-    away: Sequence[tuple[float, float]] = ()
-    """As `Path.away`."""
+    absences: Sequence[tuple[float, float]] = ()
+    """As `Path.absences`."""
 
     def take(self, said_s: float, heard: Heard, way: Exporter) -> None:
         """Count a record that was made at *said_s*, each time that it came by *way*.
 
         What was held while nothing got through is a backfill, and not counted.
         """
-        away = [one for one in self.away if one[1] - one[0] > TOLERATED_S]
         for at_s in {heard.first_s, heard.last_s}:
-            held = any(said_s < end_s <= at_s for _, end_s, *_ in (*way.dark, *away))
+            held = any(said_s < end_s <= at_s for _, end_s, *_ in (*way.dark, *self.absences))
             if at_s < math.inf and not held:
                 self.came[int(at_s)] += 1
                 self.late[int(at_s)] += at_s - said_s > _LATE_S

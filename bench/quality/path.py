@@ -27,7 +27,6 @@ TOLERATED_S: Final = 5.0
 _BACKOFF_S: Final = 1.0
 """So long after the sidecar is back, the gateway has tried again."""
 
-
 _LATE_S: Final = 2.0
 """What comes later than others by so much, comes after what was said after it."""
 
@@ -83,6 +82,8 @@ class Path:
     ) -> None:
         self.noise = noise
         self.away = away
+        self.absences = [one for one in away if one[1] - one[0] > TOLERATED_S]
+        """Those of *away* in which something may have been lost."""
         self.records = 0
         self.lost: dict[tuple[str, str], str] = {}
         """Namespace, and task or request, of which something was lost; and how."""

@@ -56,7 +56,7 @@ _PAUSE_S, _LONGEST_S = 0.1, 30.0
 """Rest before what memory is too short for is tried again: the first, and the longest."""
 
 
-class _Made(NamedTuple):
+class _Batch(NamedTuple):
     """A batch: its signals, counts worth a metric, and what it says of each relation."""
 
     signals: pa.Table
@@ -100,8 +100,8 @@ class Apply:
         self._relieve = relieve
         self._stopping = threading.Event()
         self._given_up = threading.Event()
-        self._made_columns: queue.Queue[tuple[pa.Table, dict[str, int]] | None] = queue.Queue(1)
-        self._ready: queue.Queue[_Made | Work | None] = queue.Queue(1)
+        self._ungrouped: queue.Queue[tuple[pa.Table, dict[str, int]] | None] = queue.Queue(1)
+        self._ready: queue.Queue[_Batch | Work | None] = queue.Queue(1)
         self._every_s = every_s
         self._threads = [
             threading.Thread(target=work, name=name, daemon=True)
@@ -171,9 +171,9 @@ class Apply:
                 break
             self._show(made[0])
             self._backlog.learn(batch, made[0].num_rows)
-            self._made_columns.put(made)
+            self._ungrouped.put(made)
             del batch, made  # not to be kept while the next one is waited for
-        self._made_columns.put(None)
+        self._ungrouped.put(None)
 
     def _show(self, signals: pa.Table) -> None:
         try:
@@ -217,8 +217,8 @@ class Apply:
     # -- groups -----------------------------------------------------------------------------
 
     def _grouping(self) -> None:
-        while made := self._made_columns.get():
-            self._ready.put(_Made(*made, self._grouped(made[0])))
+        while made := self._ungrouped.get():
+            self._ready.put(_Batch(*made, self._grouped(made[0])))
             del made  # not to be kept while the next one is waited for
         self._ready.put(None)
 
@@ -257,7 +257,7 @@ class Apply:
         except Exception:  # noqa: BLE001 - the thread must live: without it nothing is applied
             _LOG.exception("housekeeping failed; it is tried again")
 
-    def _applied(self, made: _Made) -> None:
+    def _applied(self, made: _Batch) -> None:
         if not self._apply(made.signals, made.groups):
             self._given_up.set()
             return

@@ -57,9 +57,14 @@ def hashed(relation: Relation) -> str:
     return f"hash({relation.key_list})"
 
 
+def asks_history(relation: Relation) -> bool:
+    """Say whether rows that are not at their beginning are looked up in history."""
+    return relation.name == "attempts"
+
+
 def _fresh(relation: Relation, source: str, settle_us: int) -> str:
     asks = "FALSE AS stranger, FALSE AS old"
-    if relation.name == "attempts":
+    if asks_history(relation):
         old = f"first_us < first_seen_us - {settle_us}"
         asks = f"NOT coalesce({relation.opening}, FALSE) OR {old} AS stranger, {old} AS old"
     flags = "".join(f"FALSE AS {flag}, " for flag in relation.flags)

@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 
 from collector.store import run
+from collector.store.groups import hashed
 from collector.store.run import PLACES, Of, Run, RunError
 from collector.store.segment import Segment, UnreadableError
 
@@ -105,8 +106,8 @@ class Index:
             if pa.types.is_integer(column.type):
                 keys = keys.set_column(at, column.name, keys[column.name].cast(pa.int64()))
         with self._db.cursor() as cursor:
-            cursor.register("hashed", keys)
-            found = cursor.sql(f"SELECT hash({self.relation.key_list}) AS h FROM hashed")
+            cursor.register("asked", keys)
+            found = cursor.sql(f"SELECT {hashed(self.relation)} AS h FROM asked")
             hashes: run.Numbers = found.to_arrow_table()["h"].to_numpy()
         return hashes
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from collector.store.groups import hashed
+from collector.store.groups import asks_history, hashed
 from model.views import BUCKETS
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class RelationFold:
         shape = connection.sql(f"SELECT {self._stored} FROM {rows} LIMIT 0").to_arrow_table()
         self._shape = shape.schema
         self._columns = list(range(len(stored)))
-        self._asks = name == "attempts"
+        self._asks = asks_history(relation)
         self.settled_us = 0
         """Up to when rows were last seen that have left memory: history is asked for older keys."""
         known, now, keys, gone = (f"{name}_{word}" for word in ("known", "now", "keys", "gone"))

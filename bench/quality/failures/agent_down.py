@@ -10,7 +10,6 @@ from bench.quality.cell import AGENT, DISPATCHER
 from bench.quality.failures.lost_report import GRACE_S as RECORD_S
 from bench.quality.failures.overdue_task import besides
 from bench.quality.kit import Failure
-from bench.quality.path import TOLERATED_S
 from bench.quality.process import BEAT_S
 from bench.quality.tasks import KINDS
 
@@ -69,9 +68,8 @@ class Dies(Failure):
             true_s = made.heard_s
         else:
             true_s = heard_s + (_WORD_S if way == "said" else _SILENCE_S)
-            for away_s, back_s in cell.path.away:
-                long = back_s - away_s > TOLERATED_S
-                if long and way == "silent" and heard_s < back_s < true_s:
+            for _, back_s in cell.path.absences:
+                if way == "silent" and heard_s < back_s < true_s:
                     true_s = back_s + _SILENCE_S
             cell.join(f"{name}b")
         # what was said before we were away says nothing of what was said meanwhile
