@@ -4,6 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 MADE := $(VENV)/.made
 GENERATED := docs alerts dashboards
+# Most tests beside Celery wait more than they work: three at a time; labs: two. These measure: one
+# at a time.
+STORM := tests/celery/test_celery_storm.py
+MEASURE := tests/bench tests/crash tests/e2e
 
 .DEFAULT_GOAL := help
 .PHONY: help demo run lab test fast lint types imports current bench quality crash fmt generate clean
@@ -16,7 +20,7 @@ $(MADE): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt pip
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-		--build-constraint constraints.txt -e . --group dev
+		--build-constraint constraints.txt -e ".[celery]" --group dev
 	@touch $@
 
 demo: $(MADE) ## show a scheduler with zombies and what is said of them (ONCE=1: then stop)
@@ -32,7 +36,12 @@ lab: $(MADE) ## replay an incident as real processes (LAB=name BUGS=a,b)
 test: $(MADE) ## check everything, as CI does
 	tests/servers.sh
 	$(MAKE) lint types imports current
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(MEASURE:%=--ignore=%) --ignore=tests/celery --ignore=tests/labs \
+		-n 2 --dist loadfile
+	$(BIN)/python -m pytest $(MEASURE)
+	$(BIN)/python -m pytest tests/labs -n 2 --dist load
+	$(BIN)/python -m pytest tests/celery --ignore=$(STORM) -n 3
+	$(BIN)/python -m pytest $(STORM)
 
 fast: lint types imports ## check all that takes seconds
 	$(BIN)/python -m pytest -m "not slow" -n auto
@@ -68,6 +77,7 @@ fmt: $(MADE) ## format the code and mend what can be mended
 
 generate: $(MADE) ## write what is derived from the detectors: rules, boards, runbooks
 	$(BIN)/python -m zombiewatch.generate
+	$(BIN)/python -m tests.detectors.heard
 
 clean: ## remove what was built
 	rm -rf $(VENV) dist build .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -17,32 +17,15 @@ from prometheus_client.core import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from alerts.labels import Labels
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from prometheus_client.core import Metric
 
-OTHER: Final = "__other__"
 _LABELS: Final = ("detector", "service", "queue", "severity", "team")
 _DELAYS: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
-
-
-class Labels:
-    """Keeps the values of one label within a number."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._seen: set[str] = set()
-
-    def take(self, value: str | None) -> str:
-        """Return *value*, or `__other__` where too many others came before it."""
-        text = value or ""
-        if text in self._seen:
-            return text
-        if len(self._seen) >= self._most:
-            return OTHER
-        self._seen.add(text)
-        return text
 
 
 class Watched(Protocol):
@@ -53,6 +36,8 @@ class Watched(Protocol):
     files: Any
     intake: Any
     forward: Any
+    celery: Any
+    work: Any
     otlp_connections: Any
     clock: Callable[[], int]
     judged_us: dict[str, int]
@@ -67,6 +52,7 @@ class Metrics(Collector):
     def __init__(self, watched: Watched, *, labels_max: int) -> None:
         self._of = watched
         self._service, self._queue = Labels(labels_max), Labels(labels_max)
+        self._event = Labels(labels_max)
         self._sticky: set[tuple[str, ...]] = set()
         self._delay_counts: dict[str, Counter[float]] = {}
         self._delay_sums: Counter[str] = Counter()
@@ -82,8 +68,10 @@ class Metrics(Collector):
         """Yield every metric family."""
         yield from self._findings()
         yield from self._judging()
+        yield from self._of.work.collect()
         yield from self._input()
         yield from self._forwarding()
+        yield from self._celery()
         yield from self._storage()
 
     def _findings(self) -> Iterator[Metric]:
@@ -105,8 +93,11 @@ class Metrics(Collector):
                 one.severity,
                 one.team or "",
             )
-            counts[one.verdict][labels] += 1
-            if one.verdict == "confirmed":
+            verdict = one.verdict
+            if verdict not in counts:  # it ended while we read
+                continue
+            counts[verdict][labels] += 1
+            if verdict == "confirmed":
                 self._sticky.add(labels)
                 oldest[labels] = max(oldest.get(labels, 0.0), (now - one.since_us) / 1e6)
         told = {
@@ -317,6 +308,35 @@ class Metrics(Collector):
         yield GaugeMetricFamily(
             "zombiewatch_forward_queued_bytes", "Export requests that wait to be sent on.",
             value=forward.queued_bytes,
+        )  # fmt: skip
+
+    def _celery(self) -> Iterator[Metric]:
+        if self._of.celery is None:
+            return
+        status = self._of.celery.status
+        reached = GaugeMetricFamily(
+            "zombiewatch_celery_reached",
+            "Whether Celery's broker (its events), or its result backend, is reached.",
+            labels=("part",),
+        )
+        reached.add_metric(("events",), int(status.connected))
+        if status.backend is not None:
+            reached.add_metric(("results",), int(status.backend))
+        yield reached
+        heard = CounterMetricFamily(
+            "zombiewatch_celery_events", "Celery's events that were heard.", labels=("type",)
+        )
+        for kind, number in sorted(status.events.items()):
+            heard.add_metric((self._event.take(kind),), number)
+        yield heard
+        yield CounterMetricFamily(
+            "zombiewatch_celery_unreadable",
+            "Messages on Celery's event exchange that were not understood.",
+            value=status.unreadable,
+        )
+        yield CounterMetricFamily(
+            "zombiewatch_celery_losses", "How often the stream of Celery's events was lost.",
+            value=status.losses,
         )  # fmt: skip
 
     def _storage(self) -> Iterator[Metric]:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from collector.attributes import Attributes
 from collector.batch import Array, Batch
+from collector.engine import new_engine
 from collector.limits import RecordLimits, cut
 from collector.scrub import Scrub
 from collector.trace_context import fill
@@ -23,6 +23,7 @@ from collector.trace_context import fill
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import duckdb
     from numpy.typing import NDArray
 
 _NEWLINE: Final = 10
@@ -81,9 +82,7 @@ class LineParser:
     @classmethod
     def open(cls) -> LineParser:
         """Return a parser with an engine of its own, on one thread."""
-        connection = duckdb.connect(":memory:", config={"threads": 1})
-        connection.execute("SET TimeZone = 'UTC'")
-        return cls(connection)
+        return cls(new_engine())
 
     def parse(
         self,
@@ -113,7 +112,6 @@ class LineParser:
         columns["attr_keys"], columns["attr_values"] = attributes.packed()
         columns["arrived_us"] = pa.array(arrived_us[chunk], pa.int64())
         columns["request"] = pa.array(chunk, pa.int64())
-        columns["kind"] = pa.repeat("log", rows)
         columns["trace_id"] = _trace(_first(attributes, _TRACE, rows))
         columns["span_id"] = _first(attributes, _SPAN, rows)
         named = _first(attributes, _EVENT, rows)

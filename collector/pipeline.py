@@ -27,12 +27,16 @@ if TYPE_CHECKING:
 
 _WAYS: Final = {
     "lines": "file",
+    "events": "events",
     "heartbeat": "heartbeat",
     "ping": "ping",
     "due": "schedule",
     lost.KIND: lost.WAY,
 }
 """Kind of journal record → way in; all others are OTLP's."""
+
+_LINES: Final = {"lines": "log", "events": "event"}
+"""Kind of journal record that is JSON lines → kind of the signals in it."""
 
 ROW_BITS: Final = 24
 """A signal's `seq` is its journal record's ID shifted by this, plus its row in the record."""
@@ -43,7 +47,7 @@ class Record:
     """One body as the journal holds it."""
 
     id: int
-    kind: str  # of `otlp.ROOTS` or `pings.KINDS`, `lost.KIND`, lines or heartbeat
+    kind: str  # of `otlp.ROOTS`, `pings.KINDS` or `_LINES`, `lost.KIND`, or heartbeat
     arrived_us: int
     meta: Mapping[str, Any]
     body: bytes
@@ -100,9 +104,11 @@ class Pipeline:
             elif batch.rows and kind.startswith("traces"):
                 mark_pending(batch)
             return batch
-        if kind == "lines":
+        if kind in _LINES:
             bodies = [record.body for record in group]
-            return self._lines.parse(bodies, arrived, self._scrub, self._limits)
+            batch = self._lines.parse(bodies, arrived, self._scrub, self._limits)
+            batch.columns["kind"] = pa.repeat(_LINES[kind], batch.rows)
+            return batch
         if kind == lost.KIND:
             return lost.batch(group, arrived)
         ours = kind in pings.KINDS
@@ -212,7 +218,9 @@ def _beats(group: Sequence[Record], arrived: Any) -> Batch:  # noqa: ANN401 - a 
         "arrived_us": pa.array(arrived),
         "ts_us": pa.array([one["ts_us"] for one in said], pa.int64()),
         "kind": pa.repeat("beat", rows),
-        "phase": pa.repeat("heartbeat", rows),
+        "phase": pa.array([one.get("event", "heartbeat") for one in said], pa.string()),
+        "outcome": column("outcome"),
+        "exit_code": pa.array([one.get("exit_code") for one in said], pa.int32()),
         "severity": pa.array([9] * rows, pa.int16()),
         "task": column("task_id"),
         "attempt": pa.array([one.get("attempt") for one in said], pa.int32()),

@@ -1,7 +1,8 @@
 """What was recorded, as signals in the order in which they arrived.
 
-A data folder, a journal, Parquet segments of signals, or JSON lines. The signals are put into files
-of their own in a folder that is given, and sorted from there: there may be more than fit memory.
+A data folder, a journal, Parquet segments of signals, a recording (`recording.py`), or JSON lines.
+The signals are put into files of their own in a folder that is given, and sorted from there: there
+may be more than fit memory.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import sqlite3
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import parquet
 
+from collector import recording
+from collector.engine import new_engine
 from collector.pipeline import ROW_BITS, Record
 from collector.store.disk import manifests_of, quoted
 from collector.store.journal import Journal
@@ -71,13 +73,18 @@ class Recorded:
                 now += min(at_most_us, max(every_us, int(times[0]) - now))
         yield self.to_us, held
 
+    def save(self, path: Path) -> int:
+        """Write all of it to *path* as a recording; return how many signals. Raises OSError."""
+        tables = (pa.table(batch).cast(SCHEMA) for batch in self._sorted())
+        return recording.write(path, tables, self.gaps)
+
     def _sorted(self) -> Iterator[pa.RecordBatch]:
         names = ", ".join(f"'{quoted(path)}'" for path in self.files)
-        with duckdb.connect(config={"threads": 1, "memory_limit": f"{_SORT_BYTES}B"}) as engine:
-            engine.execute(f"SET temp_directory = '{quoted(self.folder / 'sort')}'")
+        with new_engine(memory_limit=f"{_SORT_BYTES}B") as sorting:
+            sorting.execute(f"SET temp_directory = '{quoted(self.folder / 'sort')}'")
             # by name: segments of an older version may lack a column
-            engine.register("shape", SCHEMA.empty_table())
-            reader: pa.RecordBatchReader = engine.execute(
+            sorting.register("shape", SCHEMA.empty_table())
+            reader: pa.RecordBatchReader = sorting.execute(
                 f"SELECT {', '.join(COLUMNS)} FROM (SELECT * FROM shape UNION ALL BY NAME"
                 f" SELECT * FROM read_parquet([{names}], union_by_name = true))"
                 " ORDER BY arrived_us, seq"
@@ -109,6 +116,8 @@ def read(
             found.files.append(_segment(path))
         elif _is_sqlite(path):
             _journal(path, parts, 0, 0)
+        elif recording.is_recording(path):
+            _recording(path, parts, found)
         else:
             _lines(path, parts)
     found.files += parts.files
@@ -135,6 +144,10 @@ class _Parts:
             signals = signals.filter(pc.greater(signals["seq"], past))
         if lines:
             signals = _when_it_happened(signals, records[0].arrived_us)
+        self.put(signals)
+
+    def put(self, signals: pa.Table) -> None:
+        """Take signals as they are."""
         if signals.num_rows:
             path = self._folder / f"{len(self.files):06d}.parquet"
             parquet.write_table(signals, path, compression="lz4")
@@ -215,6 +228,15 @@ def _journal(path: Path, parts: _Parts, after: int, past: int) -> None:
             after = last
     finally:
         journal.close()
+
+
+def _recording(path: Path, parts: _Parts, found: Recorded) -> None:
+    try:
+        for signals, gaps in recording.read(path):
+            parts.put(signals)
+            found.gaps += gaps
+    except recording.RecordingError as error:
+        raise RecordedError(str(error)) from None
 
 
 def _lines(path: Path, parts: _Parts) -> None:

@@ -46,6 +46,11 @@ class Rule(BaseModel):
     set: Annotated[dict[str, Any], Field(description="field → constant")] = {}
     take: Annotated[dict[str, str], Field(description="field ← attribute of that name")] = {}
 
+    @property
+    def fields(self) -> frozenset[str]:
+        """The fields that it fills."""
+        return frozenset((*self.set, *self.take, *(_groups(self.body) if self.body else ())))
+
     @field_validator("phase")
     @classmethod
     def _known_phase(cls, value: str | None) -> str | None:

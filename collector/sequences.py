@@ -1,7 +1,8 @@
 """Which records never came: processes that number what they say leave a gap where one is lost.
 
 A gap is told as an `export.failed` signal, and goes the way of all that comes in. What fills it
-later takes that back. What is not told yet when the sidecar ends is forgotten.
+later takes that back. A sidecar that begins looks at what came last before it ended: else what was
+lost while it was away would leave no gap.
 """
 
 from __future__ import annotations
@@ -31,6 +32,15 @@ _LOG: Final = logging.getLogger("zombiewatch.store")
 
 _HOLD_US: Final = 10 * SECOND_US
 """What is missing so long after its followers came is told: most that is late comes sooner."""
+
+PAST_US: Final = 600 * SECOND_US
+"""So long before its end a sidecar that begins looks at what came."""
+
+PAST_ROWS: Final = 200_000
+"""It looks at no more than so many records."""
+
+READ: Final = (*WHO, "sequence", "ts_us", "end_us", "arrived_us")
+"""Columns of signals that are looked at."""
 
 _SOURCES_MAX: Final = 10_000
 _HOLES_MAX: Final = 1_000
@@ -164,6 +174,21 @@ class Sequences:
             self._tell(now)
         elif self._untold:
             self._waiting = True
+
+    def resume(self, past: pa.Table) -> None:
+        """Go on from numbered signals that came before this sidecar began; columns as `READ`.
+
+        What is missing of them is told again, in the same words.
+        """
+        if not past.num_rows:
+            return
+        self._count(past)
+        arrived = pc.min_max(past["arrived_us"]).as_py()
+        # what seems to be missing of the older half may have come before what is looked at
+        certain_us = (arrived["min"] + arrived["max"]) // 2
+        for source in self._sources.values():
+            source.holes = [one for one in source.holes if one.noticed_us >= certain_us]
+            self._waiting |= bool(source.holes)
 
     def _count(self, signals: pa.Table) -> None:
         for who, heard in _by_source(signals):

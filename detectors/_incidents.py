@@ -51,6 +51,8 @@ class ClusterJson(TypedDict):
     fix: str
     subjects: list[str]
     findings: list[int]
+    causes: list[str]
+    depth: int
 
 
 class IncidentJson(TypedDict):
@@ -67,12 +69,17 @@ class IncidentJson(TypedDict):
 
 @dataclass(slots=True)
 class Cluster:
-    """The findings of one detector for one service."""
+    """The findings of one detector for one service.
+
+    *causes* are the clusters that it follows from directly, *depth* how many stand above it.
+    """
 
     detector: str
     service: str
     findings: list[Finding] = field(default_factory=list)
     links: set[tuple[str, str]] = field(default_factory=set)
+    causes: list[Cluster] = field(default_factory=list)
+    depth: int = 0
 
     @property
     def since_us(self) -> int:
@@ -99,6 +106,8 @@ class Cluster:
             "fix": first.fix,
             "subjects": [one.subject for one in self.findings[:10]],
             "findings": [one.id for one in self.findings],
+            "causes": sorted({one.detector for one in self.causes}),
+            "depth": self.depth,
         }
 
 
@@ -225,4 +234,8 @@ def _ordered(
         at = min(free, key=lambda one: (clusters[one].since_us, clusters[one].detector))
         order.append(at)
         left.remove(at)
+        # of a circle that was cut, what comes later is no cause
+        link = clusters[at]
+        link.causes = [clusters[one] for one in order[:-1] if one in causes[at]]
+        link.depth = max((1 + one.depth for one in link.causes), default=0)
     return order

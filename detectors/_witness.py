@@ -180,7 +180,7 @@ class Witnesses:
             return Evidence("unknown", f"it began before the {side}'s side was first heard")
         if not witness.keeps and any(low < deadline and high > since for low, high in self.gaps):
             return Evidence("unknown", "we were not listening for a part of the time")
-        if not witness.keeps and self._was_dark(side, witness.services == 1, row):
+        if not witness.keeps and self._was_dark(side, row):
             return Evidence("unknown", f"the {side}'s side was not heard for a part of the time")
         if self.heard_us is None or self.heard_us < deadline:
             return Evidence("wait", "followed files have not been read that far")
@@ -208,19 +208,25 @@ class Witnesses:
         )
         return next(quiet, "")
 
-    def _was_dark(self, side: str, alone: bool, row: Mapping[str, Any]) -> bool:  # noqa: FBT001 - ours
-        """Say whether who would have spoken was not heard: what was said then may be lost.
-
-        Of several services of a side, another one's darkness says nothing of this row.
-        """
+    def _was_dark(self, side: str, row: Mapping[str, Any]) -> bool:
+        """Say whether who would have spoken was not heard: what was said then may be lost."""
         return any(
-            one.namespace == row["namespace"]
-            and one.side == side
-            and (alone or one.service == row["service"])
-            and one.from_us < row["deadline_us"]
-            and one.to_us > _since(row)
-            for one in self.dark
+            one.from_us < row["deadline_us"] and one.to_us > _since(row)
+            for one in self._dark_of(side, row)
         )
+
+    def _dark_of(self, side: str, row: Mapping[str, Any]) -> Iterator[Dark]:
+        """Yield when *side* was dark to the service of *row*.
+
+        Of several services of a side, another one's darkness says nothing.
+        """
+        known = self.sides.get((row["namespace"], side))
+        alone = known is not None and known.services == 1
+        for one in self.dark:
+            if (one.namespace, one.side) == (row["namespace"], side) and (
+                alone or one.service == row["service"]
+            ):
+                yield one
 
     def _was_lost(self, side: str, row: Mapping[str, Any]) -> bool:
         """Say whether the word that is missed may be among what was lost.
@@ -243,11 +249,22 @@ class Witnesses:
         )
 
     def _dispatcher_lost_too(self, agents: Lost, row: Mapping[str, Any]) -> bool:
-        return any(
-            one.from_us < agents.to_us + _RECORD_US
-            and one.to_us > agents.from_us - _NEAR_US
+        """Say whether the dispatcher's word, too, may not have come: lost, not heard, or we away.
+
+        *agents* is what the agent lost.
+        """
+        since, until = agents.from_us - _NEAR_US, agents.to_us + _RECORD_US
+        if any(low < until and high > since for low, high in self.gaps):
+            return True
+        if any(
+            one.from_us < until
+            and one.to_us > since
             and self._may_say(one, "dispatcher", None, row["service"])
             for one in self.lost[row["namespace"]]
+        ):
+            return True
+        return any(
+            one.from_us < until and one.to_us > since for one in self._dark_of("dispatcher", row)
         )
 
     def _may_say(self, one: Lost | Alive, side: str, who: str | None, service: str | None) -> bool:

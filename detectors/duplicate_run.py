@@ -2,9 +2,10 @@
 
 ## Meaning
 Either two runs of the task overlap by more than `overlap_min_s`, beyond what the clocks of their
-processes may differ by (a run without an end counts up to its last sign of life); or two of its
-runs succeeded, and nobody had asked for the second: the first one's success was not recorded, or
-the work was delivered again without being handed out again.
+processes may differ by (a run without an end counts up to its last sign of life); or one process
+began it twice before it ended it twice; or two of its runs succeeded, and nobody had asked for the
+second: the first one's success was not recorded, or the work was delivered again without being
+handed out again.
 
 ## Impact
 What the task does was done twice: two orders, two mails, two writers on one file. Unless it is
@@ -197,6 +198,36 @@ unasked AS (
   FROM weighed w JOIN listened l ON l.namespace = w.namespace
   WHERE w.unasked = 1 AND l.last_us > w.sign_seen_us
   GROUP BY w.namespace, w.task, w.agent, w.sign_seen_us
+),
+single AS (
+  SELECT r.namespace, r.task, r.attempt, min(r.service) AS service, min(r.host) AS host,
+    min(r.name) AS name, min(r.outcome) AS outcome
+  FROM runs r WHERE EXISTS (SELECT 1 FROM likely l
+    WHERE l.namespace = r.namespace AND l.task = r.task)
+  GROUP BY r.namespace, r.task, r.attempt HAVING count(*) = 1
+),
+acts AS (
+  SELECT m.namespace AS namespace, m.task AS task, s.attempt AS attempt, m.instance AS instance,
+    m.kind AS kind, m.phase AS phase, min(m.ts_us) AS first_us, max(m.ts_us) AS last_us
+  FROM marks m JOIN single s ON s.namespace = m.namespace AND s.task = m.task
+    AND s.attempt = coalesce(m.attempt, 1)
+  WHERE m.phase IN ('started', 'finished') AND coalesce(m.outcome, '') <> 'yielded'
+    AND m.instance IS NOT NULL
+  GROUP BY m.namespace, m.task, s.attempt, m.instance, m.kind, m.phase
+),
+twice AS (
+  SELECT b.namespace AS namespace, b.task AS task, b.attempt AS attempt, b.instance AS agent,
+    b.last_us AS started_us, e.first_us - b.last_us AS overlap_us,
+    least(b.last_us - b.first_us, e.last_us - e.first_us, e.first_us - b.last_us) AS least_us,
+    s.name AS name, coalesce(o.service, s.service) AS service, o.queue AS queue,
+    s.service AS agent_service, s.host AS host, coalesce(s.outcome, 'unknown') AS outcome
+  FROM acts b
+  JOIN acts e ON e.namespace = b.namespace AND e.task = b.task AND e.attempt = b.attempt
+    AND e.instance = b.instance AND e.kind = b.kind AND e.phase = 'finished'
+  JOIN single s ON s.namespace = b.namespace AND s.task = b.task AND s.attempt = b.attempt
+  JOIN attempts o ON o.namespace = b.namespace AND o.task = b.task AND o.attempt = b.attempt
+  WHERE b.phase = 'started' AND e.first_us > b.last_us
+    AND NOT EXISTS (SELECT 1 FROM again g WHERE g.namespace = b.namespace AND g.task = b.task)
 )
 SELECT a.namespace, a.task AS subject, a.name, a.service, a.queue, a.started_us AS since_us,
   a.task, a.attempt, a.first_attempt, a.agent, a.other_agent, a.agent_service, a.host, a.outcome,
@@ -213,6 +244,13 @@ WHERE a.overlap_us > {overlap_min_s} * 1e6 OR a.redone = 1
     AND (u.next_us - a.sign_seen_us < 20000000 OR {now} - u.next_us >= {late_s} * 1e6)
 QUALIFY row_number() OVER (PARTITION BY a.namespace, a.task
   ORDER BY a.overlap_us DESC, a.attempt, a.agent, a.other_agent, a.first_attempt) = 1
+UNION ALL
+SELECT a.namespace, a.task, a.name, a.service, a.queue, min(a.started_us), a.task, a.attempt,
+  a.attempt, a.agent, a.agent, a.agent_service, a.host, a.outcome, a.outcome, 0.0,
+  max(a.overlap_us) / 1e6, CAST(NULL AS BIGINT), 'dispatcher', CAST(NULL AS BIGINT)
+FROM twice a WHERE a.least_us > {overlap_min_s} * 1e6
+GROUP BY a.namespace, a.task, a.name, a.service, a.queue, a.attempt, a.agent, a.agent_service,
+  a.host, a.outcome
 ORDER BY since_us, subject""",
     fix="Find out which run of {task} is to count, and undo the other: {other_agent} (attempt"
     " {first_attempt}: {first_outcome}) and {agent} (attempt {attempt}: {outcome}) both ran it, for"
@@ -243,6 +281,27 @@ ORDER BY since_us, subject""",
                 {**_A, "t": -32.9, "arrived": -30.9, "phase": "started", "instance": "agent-2"},
                 {**_A, "t": -20, "arrived": -18, "phase": "finished", "instance": "agent-2"},
             ],
+            [],
+        ),
+        Case(
+            "one process has it twice, for 1.1 s at the same time",
+            [_OUT, *_run("agent-1", -60, -30), *_run("agent-1", -31.1, -20)],
+            ["t1"],
+            "confirmed",
+        ),
+        Case(
+            "one process has it twice, for 1 s",
+            [_OUT, *_run("agent-1", -60, -30), *_run("agent-1", -31, -20)],
+            [],
+        ),
+        Case(
+            "one process begins it twice, and ends it once: the first end may have been lost",
+            [_OUT, *_run("agent-1", -60, -30), *_run("agent-1", -50, -30)],
+            [],
+        ),
+        Case(
+            "one process runs it twice, one after the other: its ID is used anew",
+            [_OUT, *_run("agent-1", -60, -50), *_run("agent-1", -40, -30)],
             [],
         ),
         Case(

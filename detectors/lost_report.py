@@ -95,6 +95,23 @@ FROM attempts WHERE recorded_us IS NOT NULL OR requeued_us IS NOT NULL""",
             "confirmed",
         ),
         Case(
+            "its dispatcher pushes, and the agent is who answered the call",
+            [
+                *_SEEN,
+                {
+                    **_A,
+                    "t": -149.5,
+                    "phase": "call.committed",
+                    "purpose": "dispatch",
+                    "request_id": "r1",
+                    "task": "t1",
+                },
+                {**_A, "t": -31, "phase": "finished", "task": "t1", "outcome": "success"},
+            ],
+            ["t1/1"],
+            "confirmed",
+        ),
+        Case(
             "ended 30 s ago",
             [*_SEEN, {**_A, "t": -30, "phase": "finished", "task": "t1", "outcome": "success"}],
             [],

@@ -87,6 +87,8 @@ WITH late AS (
       FROM open_attempts o
       WHERE coalesce(o.started_us, o.beat_us) IS NOT NULL AND o.finished_us IS NULL
         AND o.yielded_us IS NULL AND o.reported_us IS NULL AND o.recorded_us IS NULL
+        -- whose report is on its way has ended, though the word of it was lost
+        AND coalesce(o.report_call, o.report_answer) IS NULL
         AND o.requeued_us IS NULL AND o.dead_lettered_us IS NULL AND NOT o.joined_late
     ) a
     LEFT JOIN learned l ON l.namespace = a.namespace AND l.measure = 'run'
@@ -141,6 +143,22 @@ FROM attempts WHERE coalesce(finished_us, recorded_us, requeued_us) IS NOT NULL"
             "confirmed",
         ),
         Case("passed 10 s ago: it may just be being ended", [*_done(1), *_begun(70)], []),
+        *(
+            Case(
+                f"its report was {word}: it has ended, though that was not heard",
+                [
+                    *_done(1),
+                    *_begun(71),
+                    {**who, "t": -40, "phase": phase, "task": "t1", "purpose": "report"}
+                    | {"request_id": "r1"},
+                ],
+                [],
+            )
+            for word, who, phase in (
+                ("sent", _A, "call.sent"),
+                ("received", _D, "call.received"),
+            )
+        ),
         Case(
             "alive, and past its limit all the same",
             [

@@ -57,6 +57,8 @@ FROM (
     WHERE o.sign_us IS NOT NULL AND coalesce(o.started_us, o.accepted_us, o.beat_us) IS NOT NULL
       AND o.finished_us IS NULL AND o.recorded_us IS NULL AND o.requeued_us IS NULL
       AND o.dead_lettered_us IS NULL AND o.yielded_us IS NULL
+      -- whose report is on its way has ended, though the word of it was lost
+      AND coalesce(o.report_call, o.report_answer) IS NULL
       AND o.sign_last_us > o.sign_last_seen_us - 3600000000
   ) a WHERE a.interval_us IS NOT NULL
 ) a
@@ -100,6 +102,22 @@ FROM attempts WHERE sign_us IS NOT NULL""",
             [],
         ),
         Case("no beat was ever promised: silence in the log is not death", _RUN, []),
+        *(
+            Case(
+                f"its report was {word}: it has ended, though that was not heard",
+                [
+                    *_RUN,
+                    {**_A, "t": -120, "phase": "heartbeat", "task": "t1", "beat_s": 30.0},
+                    {**who, "t": -100, "phase": phase, "task": "t1", "purpose": "report"}
+                    | {"request_id": "r1"},
+                ],
+                [],
+            )
+            for word, who, phase in (
+                ("sent", _A, "call.sent"),
+                ("received", _D, "call.received"),
+            )
+        ),
         *(
             Case(
                 title,

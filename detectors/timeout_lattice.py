@@ -232,6 +232,33 @@ ORDER BY since_us, subject""",
             ["mail: visibility time-out below the hold"],
             "confirmed",
         ),
+        Case(
+            "who looks at the queue says for how long a message is hidden",
+            [
+                {**_D, "t": -9, "phase": "queue.sampled", "queue": "mail", "visibility_s": 99.0},
+                *_runs(100, queue="mail"),
+            ],
+            ["mail: visibility time-out below the hold"],
+            "confirmed",
+        ),
+        Case(
+            "a message that was given back when its run began",
+            _runs(100, queue="mail", visibility_s=99.0, acks_early=True),
+            [],
+        ),
+        Case(
+            "one that was said to be given back early, and was seen held while it ran",
+            [
+                *_runs(100, queue="mail", visibility_s=99.0, acks_early=True),
+                *(
+                    {**one, "acks_early": False}
+                    for one in _runs(100, queue="mail", visibility_s=99.0)
+                    if one["phase"] == "dispatched"
+                ),
+            ],
+            ["mail: visibility time-out below the hold"],
+            "confirmed",
+        ),
         Case("as long as it is hidden", _runs(100, queue="mail", visibility_s=100.0), []),
         Case(
             "a message that waits at the worker for an ETA beyond",

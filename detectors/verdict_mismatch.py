@@ -71,7 +71,7 @@ WITH parted AS (
   SELECT a.* FROM (
     SELECT o.namespace, o.task, o.attempt, o.name, o.service, o.queue, o.agent, o.request_id,
       o.exit_code, o.recorded_state, o.recorded_us, o.recorded_seen_us,
-      o.recorded_last_us, o.reason,
+      o.recorded_last_us, o.reason, o.finished_seen_us, o.running_us, o.running_last_us,
       coalesce(o.outcome, CASE WHEN o.exit_code = 0 THEN 'success'
         WHEN o.exit_code IS NOT NULL THEN 'failure' END) AS outcome,
       CASE WHEN o.finished_seen_us > o.recorded_seen_us THEN o.finished_seen_us
@@ -126,11 +126,20 @@ renumbered AS (
     b.sign_us IS NULL AND (b.recorded_state = 'success') = (p.outcome = 'success')
     OR b.joined_late AND b.recorded_us IS NULL
       AND (b.outcome = 'success') = (p.recorded_state = 'success'))
+),
+begun AS (
+  SELECT DISTINCT p.namespace AS namespace, p.task AS task, p.attempt AS attempt
+  FROM parted p JOIN open_runs r ON r.namespace = p.namespace AND r.task = p.task
+    AND r.attempt = p.attempt
+  WHERE r.finished_us IS NULL AND r.last_seen_us > p.finished_seen_us
 )
 SELECT p.namespace AS namespace, p.task || '/' || CAST(p.attempt AS VARCHAR) AS subject, p.name,
   p.service, p.queue, p.recorded_us AS since_us,
   CASE WHEN p.recorded_state = 'canceled' THEN 'info' ELSE 'warning' END AS severity,
-  CASE WHEN n.task IS NOT NULL THEN 'the two sides do not number its attempts alike' END
+  CASE WHEN n.task IS NOT NULL THEN 'the two sides do not number its attempts alike'
+    WHEN g.task IS NOT NULL THEN 'another run of it has begun, and it may be that one'
+    WHEN p.running_us < p.recorded_last_us AND p.recorded_last_us < p.running_last_us
+      THEN 'it was handed out anew after that was recorded' END
     AS unproven,
   p.task AS task, p.attempt AS attempt, p.request_id, p.agent, p.outcome, p.exit_code,
   p.recorded_state, CASE WHEN p.outcome <> 'success' THEN 'false success'
@@ -139,6 +148,7 @@ FROM parted p
 LEFT JOIN said s ON s.namespace = p.namespace AND s.task = p.task AND s.attempt = p.attempt
 LEFT JOIN revised v ON v.namespace = p.namespace AND v.task = p.task AND v.attempt = p.attempt
 LEFT JOIN renumbered n ON n.namespace = p.namespace AND n.task = p.task AND n.attempt = p.attempt
+LEFT JOIN begun g ON g.namespace = p.namespace AND g.task = p.task AND g.attempt = p.attempt
 WHERE v.task IS NULL AND NOT (p.recorded_us < p.recorded_last_us AND p.reason IS NOT NULL
     AND p.recorded_seen_us < (SELECT min(m.arrived_us) FROM marks m))
   AND NOT (p.recorded_state = 'success' AND coalesce(s.succeeded, 0) = 1)
@@ -172,6 +182,44 @@ FROM attempts WHERE (outcome = 'success') = (recorded_state = 'success')""",
         ),
         Case("false success", _ended("failure", "success"), ["t1/1"], "confirmed"),
         Case("success at both ends", _ended("success", "success"), []),
+        Case(
+            "its ID is used anew, and the new one's end has not come yet",
+            [
+                *_ended("success", "success", at=-190, ago=-180),
+                {**_A, "t": -40, "phase": "started", "task": "t1", "instance": "agent-2"},
+                {**_D, "t": -20, "phase": "recorded", "task": "t1", "state": "failure"},
+            ],
+            ["t1/1"],
+            "unknown",
+        ),
+        Case(
+            "its ID is used anew, and how the new one was recorded is not heard",
+            [
+                *_ended("success", "success", at=-190, ago=-180),
+                {**_D, "t": -90, "phase": "dispatched", "task": "t1"},
+                {**_A, "t": -89, "phase": "started", "task": "t1", "instance": "agent-2"},
+                {**_A, "t": -31, "phase": "finished", "task": "t1", "outcome": "failure"},
+            ],
+            ["t1/1"],
+            "unknown",
+        ),
+        Case(
+            "its ID is used anew, and both say how the new one ended",
+            [
+                *_ended("success", "success", at=-190, ago=-180),
+                {**_A, "t": -40, "phase": "started", "task": "t1", "instance": "agent-2"},
+                {**_D, "t": -20, "phase": "recorded", "task": "t1", "state": "failure"},
+                {
+                    **_A,
+                    "t": -19,
+                    "phase": "finished",
+                    "task": "t1",
+                    "instance": "agent-2",
+                    "outcome": "failure",
+                },
+            ],
+            [],
+        ),
         Case("failure and timeout agree", _ended("failure", "timeout"), []),
         Case("timeout and canceled agree", _ended("timeout", "canceled"), []),
         Case("canceled and failure agree", _ended("canceled", "failure"), []),

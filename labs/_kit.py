@@ -79,8 +79,9 @@ class Truth(Protocol):
 class Lab:
     """An incident that can be run.
 
-    *bugs* maps each switch to a sentence that says what is wrong with it on. New work comes in
-    for *seconds*; for *tail_s* more the processes live on, finish what they have and go on
+    *bugs* maps each switch to a sentence that says what is wrong with it on, *fixes* to one that
+    says what mends it; *story* is what happened to those who published it. New work comes in for
+    *seconds*; for *tail_s* more the processes live on, finish what they have and go on
     giving signs of life, since those who watch need them as witnesses. They run until they
     are stopped.
     """
@@ -96,6 +97,8 @@ class Lab:
     processes: Processes
     progress: Progress
     truth: Truth
+    story: str = ""
+    fixes: Mapping[str, str] = field(default_factory=dict)
 
     def choose(self, text: str) -> frozenset[str]:
         """Return the bugs that *text* names: `all`, `none`, or names between commas.

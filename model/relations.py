@@ -19,7 +19,13 @@ def _in(names: tuple[str, ...]) -> str:
 
 _AGENT: Final = f"phase IN {_in(SIGNS)}"
 _FINAL_RECORD: Final = f"phase = 'recorded' AND state IN {_in(FINAL)}"
-_DISPATCH: Final = "(phase = 'dispatched' OR phase = 'call.committed' AND purpose = 'dispatch')"
+_NOT_THE_AGENT: Final = "coalesce(side, '') <> 'agent'"
+"""Where a dispatcher pushes, the agent is who is called: what it answers is its own word."""
+
+_DISPATCH: Final = (
+    "(phase = 'dispatched' OR phase = 'call.committed' AND purpose = 'dispatch'"
+    f" AND {_NOT_THE_AGENT})"
+)
 _RUNNING: Final = f"({_DISPATCH} OR phase = 'recorded' AND state = 'running')"
 _ENDED: Final = "phase = 'finished' AND coalesce(outcome, '') <> 'yielded'"
 _BEGUN: Final = "(phase = 'started' OR phase = 'finished' AND kind = 'span')"
@@ -27,8 +33,8 @@ _THEIRS: Final = "way <> 'sequence'"
 """What we say of a source is no sign of it."""
 
 _DISPATCHER_SAYS: Final = (
-    "phase IN ('enqueued', 'dispatched', 'recorded', 'requeued', 'dead_lettered',"
-    " 'call.received', 'call.committed', 'call.errored')"
+    "(phase IN ('enqueued', 'dispatched', 'recorded', 'requeued', 'dead_lettered')"
+    f" OR phase IN ('call.received', 'call.committed', 'call.errored') AND {_NOT_THE_AGENT})"
 )
 
 
@@ -95,6 +101,8 @@ ATTEMPTS: Final = Relation(
         _last("reason", "reason"),
         Column("timeout_s", "max", "timeout_s", type="DOUBLE"),
         _last("reports", "reports", kind="BOOLEAN"),
+        # who saw it held while it ran knows better than who goes by what is usual
+        Column("acks_early", "min", "acks_early", type="BOOLEAN"),
     ),
     closed=(
         "(recorded_us IS NOT NULL AND (finished_us IS NOT NULL OR sign_us IS NULL))"

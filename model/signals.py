@@ -19,7 +19,7 @@ COLUMNS: Final = {
     "ts_us": _I,  # the sender's clock; start, for a span
     "end_us": _I,  # end of a span, else null
     "kind": _S,  # log, span, beat, ping, event, queue
-    "way": _S,  # which receiver: otlp, file, heartbeat, ping; schedule is what we say ourselves
+    "way": _S,  # which receiver: otlp, file, events, heartbeat, ping; schedule is what we say
     "source": _S,  # more exactly: path of the file, say
     "namespace": _S,
     "side": _S,
@@ -42,6 +42,7 @@ COLUMNS: Final = {
     "priority": _S,
     "depends_on": _S,
     "reports": _B,
+    "acks_early": _B,  # its message is given back when the run begins, not when it ends
     "outcome": _S,
     "state": _S,
     "exit_code": pa.int32(),
@@ -100,6 +101,7 @@ ATTRIBUTES: Final = {
     "task.priority": "priority",
     "task.depends_on": "depends_on",
     "task.reports": "reports",
+    "task.acks_early": "acks_early",
     "task.outcome": "outcome",
     "task.state": "state",
     "task.exit_code": "exit_code",

@@ -196,6 +196,7 @@ WITH said AS (
   SELECT t.namespace AS namespace, t.queue AS queue, h.visibility_s AS visibility_s,
     h.service AS service, h.first_seen_us AS first_seen_us,
     CASE WHEN t.finished_us IS NULL THEN NULL
+      WHEN t.acks_early THEN t.started_us - t.accepted_us
       WHEN t.accepted_us IS NOT NULL THEN t.finished_us - t.accepted_us
       WHEN t.running_us IS NOT NULL THEN t.finished_seen_us - t.running_seen_us END AS held_us,
     t.eta_us - coalesce(t.running_us, t.accepted_us) AS ahead_us,

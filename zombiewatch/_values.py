@@ -15,6 +15,7 @@ from pydantic import (
     model_validator,
 )
 
+from model.durations import seconds_of
 from zombiewatch._nearest import refuse
 
 KIB: Final = 1024
@@ -22,9 +23,6 @@ MIB: Final = 1024 * KIB
 GIB: Final = 1024 * MIB
 DAY_S: Final = 86_400.0
 
-_AMOUNT: Final = re.compile(r"\d+(?:\.\d+)?")
-_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?) ?(ms|s|m|h|d|w)")
-_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": DAY_S, "w": 7 * DAY_S}
 _SIZE: Final = re.compile(r"(\d+(?:\.\d+)?) ?([kmgt]?)(i?)b?")
 _LABEL: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 SELECTORS: Final = ("service", "queue", "name")
@@ -33,11 +31,8 @@ SELECTORS: Final = ("service", "queue", "name")
 
 def duration(value: object) -> float:
     """Return the seconds that *value* names: a number, or `500ms`, `30s`, `10m`, `1d12h`."""
-    text = value.strip().lower() if isinstance(value, str) else ""
-    if _AMOUNT.fullmatch(text):
-        return float(text)
-    if text and not _DURATION.sub("", text).strip():
-        return math.fsum(float(amount) * _SECONDS[unit] for amount, unit in _DURATION.findall(text))
+    if isinstance(value, str) and (said := seconds_of(value)) is not None:
+        return said
     if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
         raise refuse("it must be a number of seconds, or like 30s, 10m, 2h or 7d")
     return float(value)

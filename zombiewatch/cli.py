@@ -77,6 +77,21 @@ def run(
     follow: Annotated[
         list[str] | None, typer.Option(help="Log files to follow: a path or a pattern.")
     ] = None,
+    broker: Annotated[
+        str | None,
+        typer.Option(help="Celery's broker, as Celery has it: redis://host:6379/0 or amqp://…"),
+    ] = None,
+    broker_api: Annotated[
+        str | None,
+        typer.Option(help="RabbitMQ's management API: http://user:password@host:15672."),
+    ] = None,
+    results: Annotated[
+        str | None, typer.Option(help="Celery's result backend: redis://host:6379/1.")
+    ] = None,
+    enable_events: Annotated[
+        bool,
+        typer.Option("--enable-events", help="Tell Celery's workers to send their task events."),
+    ] = False,
     sets: Set = None,
     leash: Annotated[
         bool, typer.Option("--leash", hidden=True, help="Stop when standard input ends.")
@@ -85,6 +100,8 @@ def run(
     """Run the sidecar until it is told to stop.
 
     Jobs ping it: curl -fsS http://127.0.0.1:9797/ping/NAME
+
+    Beside Celery: zombiewatch run --preset celery --broker redis://127.0.0.1:6379/0
     """
     from zombiewatch.running import run_service
 
@@ -92,6 +109,10 @@ def run(
         "data_dir": str(data_dir) if data_dir else None,
         "presets": preset or None,
         "follow": [{"path": path} for path in follow] if follow else None,
+        "celery.broker": broker,
+        "celery.broker_api": broker_api,
+        "celery.results": results,
+        "celery.enable_events": enable_events or None,
     }
     raise typer.Exit(run_service(config, _overrides(sets, more), leash=leash))
 
@@ -170,6 +191,36 @@ def findings(
         console.print(render_findings(answer, console.width))
     else:
         typer.echo(f"Nothing found ({state}).")
+
+
+@app.command(epilog="zombiewatch incidents 17   # that of finding 17, and who may have begun it")
+def incidents(
+    number: Annotated[
+        int | None,
+        typer.Argument(
+            help="Only the one that this finding belongs to, with who is suspected.", min=1
+        ),
+    ] = None,
+    url: Url = "http://127.0.0.1:9797",
+    as_json: AsJson = False,
+) -> None:
+    """Show the open incidents: findings that share causes, the first cause first."""
+    if number:
+        found = [_ask(url, f"/api/v1/incidents/{number}")]
+    else:
+        found = _ask(url, "/api/v1/incidents")["incidents"]
+    if as_json:
+        _print_json(found)
+        return
+    from rich.console import Console
+
+    from zombiewatch.incident import render_incident
+
+    console = Console()
+    for one in found:
+        console.print(render_incident(one), end="\n\n")
+    if not found:
+        typer.echo("No open incident.")
 
 
 Number = Annotated[int, typer.Argument(help="The finding's number.", min=1)]
@@ -295,7 +346,8 @@ def replay(
     paths: Annotated[
         list[Path],
         typer.Argument(
-            help="What was recorded: a data folder, a journal, Parquet segments, or JSON lines."
+            help="What was recorded: a data folder, a journal, Parquet segments, JSON lines,"
+            " or what --save wrote."
         ),
     ],
     config: ConfigPath = None,
@@ -308,6 +360,10 @@ def replay(
     ] = None,
     every: Annotated[
         float | None, typer.Option(help="Seconds of the input between two looks.", min=0.2)
+    ] = None,
+    save: Annotated[
+        Path | None,
+        typer.Option(help="Write what was read to this file, as JSON lines (.gz: packed)."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -325,7 +381,7 @@ def replay(
     try:
         settings = gather(config, asked)
         changed = gather(config, {**asked, **tried}) if tried else None
-        outcome = replay_shown(paths, settings, changed, every_s=every, quiet=as_json)
+        outcome = replay_shown(paths, settings, changed, every_s=every, save=save, quiet=as_json)
     except ConfigError as error:
         raise _fail(error, 2) from None
     except (RecordedError, OSError) as error:
@@ -417,6 +473,21 @@ def lint(
     raise typer.Exit(1 if report.misfits else 0)
 
 
+EXEC = "exec"
+
+
+@app.command(
+    EXEC,
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def exec_(context: typer.Context) -> None:
+    """Run a job, and tell the sidecar of its start, its life and its end."""
+    from zombiewatch.exec.command import main as run_job
+
+    raise typer.Exit(run_job(context.args))
+
+
 def _ask(url: str, path: str, **query: str | int | None) -> dict[str, Any]:
     from zombiewatch.client import AskError, ask
 
@@ -434,6 +505,10 @@ def _print_json(answer: object) -> None:
 
 def main() -> None:
     """Enter from the shell."""
+    if sys.argv[1:2] == [EXEC]:  # each job pays for what is loaded
+        from zombiewatch.exec.command import main as run_job
+
+        sys.exit(run_job(sys.argv[2:]))
     app()
 
 

@@ -10,6 +10,7 @@ from collector.rules import Rule
 from collector.scrub import Scrub
 from model.phases import Side
 from zombiewatch._audience import Owns, Quiet, Selected
+from zombiewatch._celery import Celery
 from zombiewatch._listeners import Grpc, Http, Listener, Otlp, Tls
 from zombiewatch._nearest import refuse
 from zombiewatch._outward import Forward, Telemetry
@@ -28,6 +29,7 @@ from zombiewatch._values import (
 )
 
 __all__ = [
+    "Celery",
     "Config",
     "Follow",
     "Forward",
@@ -157,6 +159,7 @@ class Config(Section):
     follow_every_s: Seconds = Field(
         0.25, ge=0.01, description="How often followed files are looked at."
     )
+    celery: Celery = Field(default_factory=Celery)
     schedules: tuple[Schedule, ...] = Field((), description="Jobs that must run, and when.")
     pings: Literal["any", "declared-only"] = Field(
         "any", description="Whether pings of every name are taken, or only those of `schedules`."

@@ -38,7 +38,7 @@ _FOLD_FROM: Final = 3
 """So many heartbeats in a row become one line."""
 
 _MARKS: Final = {"critical": "!!", "warning": " !", "info": " ·"}
-_COLOURS: Final = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
+COLOURS: Final = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
 _ORDER: Final = ("confirmed", "suspected", "unknown", "resolved", "retracted")
 _ENDED: Final = ("resolved", "retracted")
 _BEGINNINGS: Final = dict.fromkeys(CALLER[1:], CALLER[0]) | dict.fromkeys(CALLEE[1:], CALLEE[0])
@@ -337,7 +337,7 @@ def _indented(text: Text) -> Padding:
 
 def _verdict(one: Mapping[str, Any]) -> Text:
     severity, verdict = str(one.get("severity")), plain(one.get("verdict"), 20)
-    style = "dim" if verdict in _ENDED else _COLOURS.get(severity, "")
+    style = "dim" if verdict in _ENDED else COLOURS.get(severity, "")
     return Text(f"{_MARKS.get(severity, '  ')} {verdict}", style)
 
 

@@ -118,13 +118,15 @@ def replay(
     changed: Settings | None = None,
     *,
     every_s: float | None = None,
+    save: Path | None = None,
     say: Callable[[str], None] = lambda _said: None,
     at: Callable[[float], None] = lambda _share: None,
 ) -> Outcome:
     """Judge what is recorded at *paths* by *settings*, and by *changed* beside it.
 
     Time is the input's; it is judged every *every_s* (by default as `run` would) up to the last
-    arrival. *at* is told how much is done, from 0 to 1. Raises RecordedError, OSError.
+    arrival. What was read is written to *save*, if given, as a recording. *at* is told how much is
+    done, from 0 to 1. Raises RecordedError, OSError.
     """
     begun, config = time.monotonic(), settings.config
     with tempfile.TemporaryDirectory(prefix="zombiewatch-replay-") as folder:
@@ -133,6 +135,9 @@ def replay(
             found = recorded.read(paths, pipeline, Path(folder), say)
         finally:
             pipeline.close()
+        if save is not None:
+            say(f"writing {save}")
+            found.save(save)
         outcome = Outcome(found, [])
         kept = [_Kept(), *([_Kept()] if changed else [])]
         judges = [

@@ -31,6 +31,7 @@ def replay_shown(
     changed: Settings | None,
     *,
     every_s: float | None,
+    save: Path | None,
     quiet: bool,
 ) -> Outcome:
     """Return what `replay` does; a terminal on standard error is shown how far it is."""
@@ -51,6 +52,7 @@ def replay_shown(
             settings,
             changed,
             every_s=every_s,
+            save=save,
             say=lambda said: bar.update(task, description=plain(said, 60)),
             at=lambda share: bar.update(task, description="judging", completed=share),
         )

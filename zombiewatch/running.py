@@ -12,6 +12,7 @@ from contextlib import suppress
 from copy import copy
 from typing import TYPE_CHECKING, Final
 
+from collector.receivers.celery import CelerySetupError
 from collector.store import allocator
 from collector.store.folder import DataFolderError
 from detectors._kit import BrokenDetectorError
@@ -75,7 +76,7 @@ def run_service(path: Path | None, overrides: Mapping[str, object], *, leash: bo
     allocator.keep()
     try:
         service = Service(config, settings.rules)
-    except (DataFolderError, TlsError) as error:
+    except (DataFolderError, TlsError, CelerySetupError) as error:
         sys.stderr.write(f"zombiewatch: {error}\n")
         return 1
     except (OSError, sqlite3.Error) as error:

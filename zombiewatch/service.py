@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from alerts.audience import DISMISSED, Audience, Owner
 from alerts.metrics import Metrics
+from alerts.work import Work
 from collector import expected
 from collector.expected import Expected
 from collector.forward import Forward, Target
 from collector.limits import RecordLimits
 from collector.pipeline import Pipeline
+from collector.receivers.celery import NEEDS, CelerySetupError, Where
 from collector.receivers.connections import Connections
 from collector.receivers.files import Files, Followed
 from collector.receivers.intake import Intake
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
+    from collector.receivers.celery.receiver import Celery
     from collector.receivers.otlp_grpc import OtlpGrpc
     from collector.rules import Rule
     from model.clock import Clock
@@ -106,10 +109,11 @@ class Service:
         self.expected = Expected(
             [Schedule(**one.model_dump()) for one in config.schedules],
             self.store.append,
-            lambda: self._scheduled(expected.known),
+            lambda: self._recalled(expected.known),
             clock,
         )
-        self.expected.remember(self._scheduled(expected.open_runs))
+        self.expected.remember(self._recalled(expected.open_runs))
+        self.celery = self._celery()
         self.http_connections = Connections(config.http.max_connections)
         self.otlp_connections = Connections(config.otlp.max_connections)
         self.intake.forward = self.forward
@@ -120,6 +124,7 @@ class Service:
             body_timeout_s=config.otlp.body_timeout_s,
         )
         self.grpc = self._grpc() if config.grpc.enabled else None
+        self.work = Work(clock(), labels_max=config.labels_max)
         self.metrics = Metrics(self, labels_max=config.labels_max)
         self.last_report: Report | None = None
         self.judged_us: dict[str, int] = {}
@@ -145,6 +150,36 @@ class Service:
             )
         )
 
+    def _celery(self) -> Celery | None:
+        said = self.config.celery
+        if said.broker is None:
+            return None
+        try:
+            from collector.receivers.celery.receiver import Celery, open_runs
+        except ImportError:
+            raise CelerySetupError(NEEDS) from None
+
+        made = Celery(
+            Where(
+                said.broker.get_secret_value(),
+                broker_api=said.broker_api.get_secret_value() if said.broker_api else None,
+                results=said.results.get_secret_value() if said.results else None,
+                queues=said.queues,
+                visibility_s=said.visibility_timeout_s,
+                acks_late=said.acks_late,
+                look_every_s=said.look_every_s,
+                enable_events=said.enable_events,
+                key_prefix=said.key_prefix,
+                separator=said.separator,
+                priority_steps=said.priority_steps,
+                results_key_prefix=said.results_key_prefix,
+            ),
+            self.store.append,
+            self.clock,
+        )
+        made.words.remember(self._recalled(open_runs))
+        return made
+
     def _grpc(self) -> OtlpGrpc:
         from collector.receivers.otlp_grpc import OtlpGrpc  # some 20 MB: only where it is wanted
 
@@ -160,8 +195,8 @@ class Service:
 
         return SelfTelemetry(self, self.config.telemetry)
 
-    def _scheduled(self, ask: Callable[[duckdb.DuckDBPyConnection, str], T]) -> T:
-        """Return what *ask* reads of our namespace's schedules."""
+    def _recalled(self, ask: Callable[[duckdb.DuckDBPyConnection, str], T]) -> T:
+        """Return what *ask* reads of our namespace."""
         reader = self.store.reader()
         try:
             return ask(reader, self.config.namespace)
@@ -183,6 +218,8 @@ class Service:
         self.store.start()
         self.files.start()
         self.expected.start()
+        if self.celery:
+            self.celery.start()
         if self.forward:
             self.forward.start()
         self._judging.start()
@@ -196,6 +233,8 @@ class Service:
             self._judging.join()
         self.judge.save()
         self.expected.stop()
+        if self.celery:
+            self.celery.stop()
         self.files.stop()
         if self.forward:
             self.forward.stop(_FORWARD_S)
@@ -214,6 +253,7 @@ class Service:
             while not self._stop.is_set():
                 try:
                     self.judge_now(reader)
+                    self.work.look(reader, self.store.complete_us())
                 except Exception:  # noqa: BLE001 - a judge that died would read as all well
                     _LOG.exception("an evaluation failed; the next one comes")
                 next_at = max(next_at + self.config.evaluate_every_s, time.monotonic())

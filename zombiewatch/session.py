@@ -8,18 +8,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
 from labs._kit import Expected, Lab, LabProcessError, Runner, find_labs
-from zombiewatch.client import AskError, ask
-from zombiewatch.explain import render_findings
+from zombiewatch.client import AskError, ask, quoted
+from zombiewatch.explain import render, render_findings
+from zombiewatch.incident import render_incident
 from zombiewatch.running import ADDRESS_FILE
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 _START_S: Final = 30.0
 _SETTLE_S: Final = 12.0
 _FOUND: Final = frozenset({"confirmed", "resolved"})
+_EXPLAINED: Final = 3
+"""So many incidents are explained at the end: those of most findings."""
 
 
 @dataclass(slots=True)
@@ -123,6 +126,24 @@ class Sidecar:
         except AskError:
             return {"findings": [], "totals": {}}
 
+    def incidents(self) -> list[dict[str, Any]]:
+        """Return all open incidents; none while it does not answer."""
+        try:
+            return list(ask(self.urls["http"], "/api/v1/incidents")["incidents"])
+        except AskError:
+            return []
+
+    def incident(self, number: int) -> dict[str, Any] | None:
+        """Return the open incident of that number, with suspects; None if it ended just now."""
+        try:
+            return ask(self.urls["http"], f"/api/v1/incidents/{number}")
+        except AskError:
+            return None
+
+    def story(self, task: str) -> dict[str, Any]:
+        """Return the two stories of *task*. Raises AskError."""
+        return ask(self.urls["http"], f"/api/v1/tasks/{quoted(task)}")
+
 
 def sidecar_config(lab: Lab, folder: Path, logs: Path, port: int | None) -> dict[str, Any]:
     """Return the configuration by which a sidecar watches *lab*."""
@@ -175,6 +196,47 @@ class Outcome:
         return cls(expected, found, retracted)
 
 
+class Incidents(Protocol):
+    """Who knows the open incidents: a sidecar."""
+
+    def incidents(self) -> list[dict[str, Any]]:
+        """Return all."""
+
+    def incident(self, number: int) -> dict[str, Any] | None:
+        """Return one, with suspects."""
+
+
+@dataclass(slots=True)
+class Told:
+    """What was seen while a lab ran: findings by number, and each incident at its fullest."""
+
+    findings: set[int] = field(default_factory=set)
+    incidents: dict[int, dict[str, Any]] = field(default_factory=dict)
+
+    def look(self, sidecar: Incidents) -> None:
+        """Keep what has grown: what is over is shown no more, and suspects cost a look each."""
+        for one in sidecar.incidents():
+            known = self.incidents.get(one["id"])
+            if known is None or _size(one) > _size(known):
+                whole = sidecar.incident(one["id"])
+                self.incidents[one["id"]] = whole or one
+
+    def fullest(self) -> list[dict[str, Any]]:
+        """Return the incidents, those of the longest chains first, and no part of another one."""
+        shown: list[dict[str, Any]] = []
+        said: set[int] = set()
+        for one in sorted(self.incidents.values(), key=_size, reverse=True):
+            numbers = {number for link in one["chain"] for number in link["findings"]}
+            if not numbers <= said:
+                shown.append(one)
+                said |= numbers
+        return shown
+
+
+def _size(incident: dict[str, Any]) -> tuple[int, int]:
+    return len(incident["chain"]), incident["count"]
+
+
 def list_labs() -> None:
     """Print the labs, and what each shows."""
     console = Console()
@@ -213,7 +275,9 @@ def run_lab(session: Session) -> int:
                 sidecar = Sidecar(folder, sidecar_config(lab, folder.absolute(), logs, None))
                 stack.callback(sidecar.stop)
                 sidecar.start()
-            outcome = _watch(session, lab, bugs, sidecar, logs, folder.absolute())
+            told = Told()
+            outcome = _watch(session, lab, bugs, sidecar, logs, folder.absolute(), told)
+            _explain(console, sidecar, told)
             _summary(session, lab, bugs, outcome, sidecar)
             if session.stay:
                 _stay(console, sidecar)
@@ -227,7 +291,13 @@ def run_lab(session: Session) -> int:
 
 
 def _watch(
-    session: Session, lab: Lab, bugs: frozenset[str], sidecar: Sidecar, logs: Path, folder: Path
+    session: Session,
+    lab: Lab,
+    bugs: frozenset[str],
+    sidecar: Sidecar,
+    logs: Path,
+    folder: Path,
+    told: Told,
 ) -> Outcome:
     console, expected = session.console, lab.expected(bugs)
     seconds = session.seconds or lab.seconds
@@ -238,20 +308,22 @@ def _watch(
     )
     work = folder / "work"
     with Runner(lab.processes(sidecar.urls["otlp"], logs, work, bugs, seconds), work) as runner:
-        told: set[int] = set()
         if session.live:
             with Live(console=console, refresh_per_second=4) as live:
                 for gone in runner.watch(seconds + lab.tail_s):
                     _each_second(session, gone, sidecar)
+                    told.look(sidecar)
                     answer = sidecar.findings()
                     live.update(_picture(answer, lab.progress(work), gone, seconds + lab.tail_s))
         else:
             for gone in runner.watch(seconds + lab.tail_s):
                 _each_second(session, gone, sidecar)
-                _tell(console, sidecar.findings(), told, gone)
+                told.look(sidecar)
+                _tell(console, sidecar.findings(), told.findings, gone)
         answer = _settled(sidecar, expected)
+        told.look(sidecar)
     if not session.live:
-        _tell(console, answer, told, seconds + lab.tail_s)
+        _tell(console, answer, told.findings, seconds + lab.tail_s)
     return Outcome.of(expected, answer["findings"])
 
 
@@ -295,6 +367,27 @@ def _tell(console: Console, answer: dict[str, Any], told: set[int], gone: float)
                 f"{gone:4.0f} s  {one['detector']:<22} {one['subject']}: {one['fix']}",
                 highlight=False, markup=False, soft_wrap=True,
             )  # fmt: skip
+
+
+def _explain(console: Console, sidecar: Sidecar, told: Told) -> None:
+    """Print what a person wants to know: the causal chain, what to do, one task's two stories."""
+    fullest = told.fullest()
+    if not fullest:
+        return
+    console.print("\n[bold]What happened[/bold]\n")
+    for one in fullest[:_EXPLAINED]:
+        console.print(render_incident(one), end="\n\n")
+    if len(fullest) > _EXPLAINED:
+        console.print(f"… and {len(fullest) - _EXPLAINED} more incidents\n", style="dim")
+    numbers = {number for link in fullest[0]["chain"] for number in link["findings"]}
+    of_a_task = (
+        found["task"]
+        for found in sidecar.findings()["findings"]
+        if found["id"] in numbers and found["task"]
+    )
+    if task := next(of_a_task, None):
+        with suppress(AskError):
+            console.print(render(sidecar.story(task), console.width))
 
 
 def _summary(

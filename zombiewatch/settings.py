@@ -37,16 +37,23 @@ def gather(
     thresholds = {one.name: dict(one.thresholds) for one in load_detectors()}
     first = load(path, env, overrides, detector_thresholds=thresholds)
     try:
-        chosen = [presets.load(name) for name in first.presets]
+        names = _named(first)
+        chosen = [presets.load(name) for name in names]
     except presets.PresetError as error:
         raise ConfigError(str(error).splitlines()) from None
     base: dict[str, Any] = {}
-    for name, one in zip(first.presets, chosen, strict=True):
+    for name, one in zip(names, chosen, strict=True):
         _check(name, one.settings, thresholds)
         base = _deeper(base, {"sides": one.sides, **one.settings})
     config = load(path, env, overrides, base=base, detector_thresholds=thresholds)
     rules = (*config.rules, *(rule for one in chosen for rule in one.rules))
     return Settings(config, rules)
+
+
+def _named(config: Config) -> tuple[str, ...]:
+    """Return the presets that *config* names; whoever is listened to brings its own."""
+    heard = config.celery.broker is not None and "celery" not in config.presets
+    return (*config.presets, *(("celery",) if heard else ()))
 
 
 def _check(

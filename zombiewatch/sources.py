@@ -20,6 +20,9 @@ from zombiewatch.config import Config
 PREFIX: Final = "ZOMBIEWATCH_"
 """What the name of every environment variable that sets something begins with."""
 
+_OTHERS: Final = frozenset(f"{PREFIX}{name}" for name in ("CONFIG", "URL", "OTLP_URL", "SPOOL"))
+"""The name of the file, and what `zombiewatch exec` goes by."""
+
 _FROM_KUBERNETES: Final = re.compile(
     r"ZOMBIEWATCH_(\w+_)?(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)"
 )
@@ -96,12 +99,12 @@ def _from_env(
 
 
 def _not_ours(name: str, value: str) -> bool:
-    """Tell what is no setting: the file's own name, and what Kubernetes gives every pod.
+    """Tell what is no setting: what others go by, and what Kubernetes gives every pod.
 
     For a Service that is named zombiewatch, it sets `ZOMBIEWATCH_PORT=tcp://…` and the like.
     """
     is_link = name.endswith("_PORT") and "://" in value
-    return name == f"{PREFIX}CONFIG" or is_link or bool(_FROM_KUBERNETES.fullmatch(name))
+    return name in _OTHERS or is_link or bool(_FROM_KUBERNETES.fullmatch(name))
 
 
 def _from_overrides(

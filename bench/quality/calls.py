@@ -53,12 +53,13 @@ class Call:
 class Told(NamedTuple):
     """When both ends' records of a call are all heard, when the last repetition of one was.
 
-    And when the callee's last was heard first.
+    And when the callee's last was heard first, and the last repetition of one of the caller's.
     """
 
     all_s: float
     last_s: float
     callee_s: float
+    caller_s: float
     request: str
 
 
@@ -79,6 +80,7 @@ def tell(
         max(one.first_s for one in (*mine, *theirs)),
         max(one.last_s for one in (*mine, *theirs)),
         min((one.first_s for one in theirs[-1:]), default=0.0),
+        max(one.last_s for one in mine),
         call.request,
     )
 

@@ -25,6 +25,7 @@ from opentelemetry.proto.logs.v1.logs_pb2 import SeverityNumber
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AggregationTemporality
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
+from collector.engine import new_engine
 from collector.otlp.messages import MESSAGES, ROOTS
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ _ENGINES: Final = threading.local()
 def _engine() -> duckdb.DuckDBPyConnection:
     """Return this thread's own small engine: the journal's and the fold's thread both decode."""
     if not hasattr(_ENGINES, "one"):
-        _ENGINES.one = duckdb.connect(":memory:", config={"threads": 1})
+        _ENGINES.one = new_engine()
     one: duckdb.DuckDBPyConnection = _ENGINES.one
     return one
 

@@ -1,12 +1,13 @@
 """`POST /api/v1/heartbeat`: a sign of life that any shell can send.
 
-With a `task_id` it is that task's, without one the instance's own.
+With a `task_id` it is that task's, without one the instance's own. A task's first one may say that
+its run has begun, the last one how that has ended.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import orjson
 from aiohttp import web
@@ -14,6 +15,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    JsonValue,
     ValidationError,
     WithJsonSchema,
     field_validator,
@@ -41,16 +43,33 @@ _TIMES: Final = (
 )
 
 
+def _said(name: str, kind: str) -> dict[str, JsonValue]:
+    """Return the schema of what says *name*, and not null."""
+    return {"required": [name], "properties": {name: {"type": kind}}}
+
+
+_ENDED: Final[dict[str, JsonValue]] = {
+    "required": ["event"],
+    "properties": {"event": {"const": "finished"}},
+}
+
+
 class Heartbeat(BaseModel):
-    """What a heartbeat may say. `ts` is ISO 8601 or epoch; without it, now."""
+    """What a heartbeat may say. `ts` is ISO 8601 or epoch; without it, now.
+
+    With an `event` it is the first or the last one of a task's run; the last may have an `outcome`
+    and an `exit_code`.
+    """
 
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={
-            "anyOf": [
-                {"required": [name], "properties": {name: {"type": "string"}}}
-                for name in ("task_id", "instance")
-            ]
+            "anyOf": [_said("task_id", "string"), _said("instance", "string")],
+            "allOf": [
+                {"if": _said("event", "string"), "then": _said("task_id", "string")},
+                {"if": _said("outcome", "string"), "then": _ENDED},
+                {"if": _said("exit_code", "integer"), "then": _ENDED},
+            ],
         },
     )
 
@@ -65,6 +84,9 @@ class Heartbeat(BaseModel):
     request_id: _Short | None = None
     interval_s: Annotated[float, Field(gt=0, le=604_800)] | None = None
     message: Annotated[str, Field(max_length=10_000)] | None = None
+    event: Literal["started", "finished"] | None = None
+    outcome: Literal["success", "failure", "timeout", "canceled"] | None = None
+    exit_code: Annotated[int, Field(ge=-(1 << 31), lt=1 << 31)] | None = None
     ts: Annotated[str | float | None, WithJsonSchema({"anyOf": list(_TIMES)})] = None
 
     @field_validator("ts")
@@ -93,6 +115,11 @@ def handler(
             beat = Heartbeat.model_validate_json(await request.read())
             if beat.task_id is None and beat.instance is None:
                 return _refusal(400, "task_id or instance is needed: whose heartbeat is it?")
+            if beat.task_id is None and beat.event is not None:
+                return _refusal(400, "event: task_id is needed: whose run is it?")
+            ended = (beat.outcome, beat.exit_code) != (None, None)
+            if ended and beat.event != "finished":
+                return _refusal(400, "outcome and exit_code are of an event that is finished")
         except ValidationError as error:
             return _refusal(400, "; ".join(_told(one) for one in error.errors()))
         said = beat.model_dump(exclude={"ts"}, exclude_none=True)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import duckdb
 
+from collector.engine import new_engine
 from collector.store import memory
 from collector.store.checkpoint import SETTLING
 from collector.store.disk import quoted
@@ -210,19 +211,13 @@ def _one_select(query: str) -> None:
 
 
 def _engine() -> duckdb.DuckDBPyConnection:
-    engine = duckdb.connect(
-        ":memory:",
-        config={
-            "threads": 1,
-            "memory_limit": f"{MEMORY_BYTES}B",
-            "temp_directory": "",
-            "python_enable_replacements": False,
-            "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
-        },
+    return new_engine(
+        memory_limit=f"{MEMORY_BYTES}B",
+        temp_directory="",
+        python_enable_replacements=False,
+        autoinstall_known_extensions=False,
+        autoload_known_extensions=False,
     )
-    engine.execute("SET TimeZone = 'UTC'")
-    return engine
 
 
 def _end(

@@ -15,6 +15,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from collector.engine import new_engine
 from collector.store import memory
 from collector.store.groups import Groups, hashed
 from collector.store.plans import Plans
@@ -44,19 +45,14 @@ _RATES: Final = pa.schema(
 
 def connect(memory_limit_bytes: int, threads: int = 1) -> duckdb.DuckDBPyConnection:
     """Return an engine in memory, in UTC, that spills nothing to disk."""
-    connection = duckdb.connect(
-        ":memory:",
-        config={
-            "threads": threads,
-            "memory_limit": f"{memory_limit_bytes}B",
-            "temp_directory": "",
-            "preserve_insertion_order": False,
-            # not by size, in the middle of a batch: `Checkpoints` tidies memory when it is time
-            "checkpoint_threshold": "1TB",
-        },
+    return new_engine(
+        threads=threads,
+        memory_limit=f"{memory_limit_bytes}B",
+        temp_directory="",
+        preserve_insertion_order=False,
+        # not by size, in the middle of a batch: `Checkpoints` tidies memory when it is time
+        checkpoint_threshold="1TB",
     )
-    connection.execute("SET TimeZone = 'UTC'")
-    return connection
 
 
 def create(connection: duckdb.DuckDBPyConnection) -> None:

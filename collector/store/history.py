@@ -60,21 +60,33 @@ class History:
         if column not in _KEYS:
             msg = f"{column} is not a key of timelines"
             raise ValueError(msg)
-        names = ", ".join(COLUMNS)
+        found = self._signals(
+            ", ".join(COLUMNS), f"{column} = $value ORDER BY ts_us, seq LIMIT {int(limit)}", value
+        )
+        rows: list[dict[str, Any]] = found.to_pylist()
+        return rows
 
-        def look() -> list[dict[str, Any]]:
+    def newest(self, columns: Iterable[str], having: str, since_us: int, limit: int) -> pa.Table:
+        """Return *columns* of the newest *limit* signals that arrived since and have *having*."""
+        return self._signals(
+            ", ".join(columns),
+            f"{having} IS NOT NULL AND arrived_us >= $value ORDER BY seq DESC LIMIT {int(limit)}",
+            since_us,
+        )
+
+    def _signals(self, columns: str, where: str, value: object) -> pa.Table:
+        """Return *columns* of the signals, hot ones and those in segments; *value* is `$value`."""
+
+        def look() -> pa.Table:
             files = self._of("signals")
             sources = ["recent", *([self._disk.sql(files)] if files else [])]
             # by name: segments of an older version may lack a column
             every = " UNION ALL BY NAME ".join(f"SELECT * FROM {source}" for source in sources)
             with self._db.cursor() as cursor:
                 cursor.register("recent", self._recent.table())
-                rows = cursor.execute(
-                    f"SELECT {names} FROM ({every}) WHERE {column} = $value"
-                    f" ORDER BY ts_us, seq LIMIT {int(limit)}",
-                    {"value": value},
-                ).fetchall()
-            return [dict(zip(COLUMNS, row, strict=True)) for row in rows]
+                return cursor.sql(
+                    f"SELECT {columns} FROM ({every}) WHERE {where}", params={"value": value}
+                ).to_arrow_table()
 
         return self._looked(look, "signals")
 

@@ -7,9 +7,11 @@ import shutil
 import sqlite3
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+import duckdb
+
 from collector.ingest import Ingest
 from collector.pipeline import ROW_BITS
-from collector.sequences import Sequences
+from collector.sequences import PAST_ROWS, PAST_US, READ, Sequences
 from collector.store import allocator, fold, memory
 from collector.store.apply import Apply
 from collector.store.ask import Answer, Ask
@@ -29,8 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from concurrent.futures import Future
     from pathlib import Path
-
-    import duckdb
 
     from collector.pipeline import Pipeline
     from collector.store.limits import Limits
@@ -130,13 +130,23 @@ class Store:
             Groups(Plans(self._grouping), us(limits.settle_s)),
             self._recent,
             every_s=limits.apply_s,
-            made=Sequences(self.append, lambda: self._ingest.running).look,
+            made=self._sequences().look,
             between=self._housekeeping,
             short=self._short,
             relieve=self._relieve,
             within=within,
         )
         self._replay()
+
+    def _sequences(self) -> Sequences:
+        """Return what watches numbered records; it goes on from those that history has."""
+        made = Sequences(self.append, lambda: self._ingest.running)
+        ended = self._folder.last_alive_us() or self._clock()
+        try:
+            made.resume(self.history.newest(READ, "sequence", ended - PAST_US, PAST_ROWS))
+        except duckdb.Error as error:  # it is no reason not to begin
+            _LOG.warning("records lost while the sidecar was away may not be noticed: %s", error)
+        return made
 
     def _open_journal(self, path: Path) -> Journal:
         """Open the journal; one that is no database any more is set aside, counted, begun anew."""

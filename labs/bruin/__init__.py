@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from labs._kit import Command, Expected, Lab
-from labs.bruin.options import BUGS
+from labs.bruin.options import BUGS, FIXES
 from labs.bruin.truth import progress, truth
 
 _AGENTS: Final = ("agent-1", "agent-2", "agent-3")
@@ -80,4 +80,13 @@ LAB: Final = Lab(
     processes=processes,
     progress=progress,
     truth=truth,
+    story=(
+        "A data platform's control plane hands tasks to agents in its customers' networks. For"
+        " weeks several an hour became zombies: believed to run, and never heard of again. Joined"
+        " by request ID, the logs of both ends told two causes. Requests that the agent had given"
+        " up on were committed by the server afterwards, for nobody; and results were reported in"
+        " vain, for the report's look-up had no index in a table that grew, it timed out, and the"
+        " agent ignored the error."
+    ),
+    fixes=FIXES,
 )

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 
 from labs import _telemetry
+from labs._options import Options, parser
 from labs._process import pause, say_ready, stop_event
 from labs._telemetry import fields
-from labs.bruin.options import Options, options, parser
+from labs.bruin.options import BUGS
 from labs.bruin.wire import NEXT, RESULT, Caller, CallFailedError
 
 if TYPE_CHECKING:
@@ -151,11 +152,11 @@ async def serve(given: Options, dispatcher: str, name: str) -> None:
 
 def main() -> None:
     """Run the program."""
-    arguments = parser("labs.bruin.agent", __doc__ or "")
+    arguments = parser("labs.bruin.agent", __doc__ or "", BUGS)
     arguments.add_argument("--dispatcher", required=True, help="base URL of the control plane")
     arguments.add_argument("--name", required=True, help="instance ID, such as agent-1")
     parsed = arguments.parse_args()
-    asyncio.run(serve(options(parsed), parsed.dispatcher, parsed.name))
+    asyncio.run(serve(Options.of(parsed), parsed.dispatcher, parsed.name))
 
 
 if __name__ == "__main__":

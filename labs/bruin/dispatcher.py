@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections import deque
 from contextlib import suppress
@@ -13,11 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import web
 
 from labs import _telemetry
+from labs._figures import show
+from labs._http import listen
+from labs._options import Options, parser
 from labs._process import say_ready, stop_event
 from labs._telemetry import fields
 from labs.bruin.connection import OutOfTimeError
 from labs.bruin.jobs import Jobs
-from labs.bruin.options import DATABASE, PROGRESS, Options, options, parser
+from labs.bruin.options import BUGS, DATABASE, PROGRESS
 from labs.bruin.store import Store, UnknownTaskError
 from labs.bruin.wire import (
     NEXT,
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
 _INSTANCE: Final = "dispatcher-1"
 _PROGRESS_EVERY_S: Final = 1.0
 _LATENCY_OVER_S: Final = 10.0
-_CLOSE_S: Final = 0.5
 
 
 @dataclass(slots=True)
@@ -148,13 +149,8 @@ async def serve(given: Options, port: int) -> None:
     size = await store.build(index="missing_index" not in given.bugs)
     api = Api(store, telemetry.tracer, telemetry.log.getChild("api"), given.bugs)
     jobs = Jobs(store, size, telemetry.log.getChild("jobs"), given.seconds)
-    runner = web.AppRunner(
-        api.app(), handler_cancellation=True, access_log=None, shutdown_timeout=_CLOSE_S
-    )
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", port)
-    await site.start()
-    say_ready(url=f"http://127.0.0.1:{runner.addresses[0][1]}")
+    runner, url = await listen(api.app(), port=port, cancels=True)
+    say_ready(url=url)
     working = asyncio.ensure_future(_work(api, jobs, given))
     stopping = asyncio.ensure_future(stop.wait())
     await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -189,18 +185,16 @@ async def _tell(api: Api, jobs: Jobs, given: Options) -> None:
             "report_p95_s": round(api.report_p95_s(), 3),
             "scan_first_s": round(jobs.size.scan_s, 6),
         }
-        fresh = given.work / f"{PROGRESS}.new"
-        fresh.write_text(json.dumps(figures))
-        fresh.replace(given.work / PROGRESS)
+        show(given.work / PROGRESS, figures)
         await asyncio.sleep(_PROGRESS_EVERY_S)
 
 
 def main() -> None:
     """Run the program."""
-    arguments = parser("labs.bruin.dispatcher", __doc__ or "")
+    arguments = parser("labs.bruin.dispatcher", __doc__ or "", BUGS)
     arguments.add_argument("--port", type=int, default=0, help="0: any that is free")
     parsed = arguments.parse_args()
-    asyncio.run(serve(options(parsed), parsed.port))
+    asyncio.run(serve(Options.of(parsed), parsed.port))
 
 
 if __name__ == "__main__":

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sqlite3
 from contextlib import closing
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
+from labs._figures import shown
+from labs._telemetry import lines
 from labs.bruin.database import OWN_TENANT, scan_s
 from labs.bruin.options import DATABASE, PROGRESS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 _TASK: Final = re.compile(r"^task (\S+) attempt \d+ (accepted|finished|delivered)")
@@ -23,9 +23,8 @@ _OWN: Final = "SELECT external_ref, state, finished_us FROM tasks WHERE tenant =
 
 def progress(work: Path) -> str:
     """Return how far the lab in *work* is, in one line; empty before it has begun."""
-    try:
-        figures = json.loads((work / PROGRESS).read_text())
-    except FileNotFoundError:
+    figures = shown(work / PROGRESS)
+    if not figures:
         return ""
     running = figures["delivered"] - figures["recorded"]
     return (
@@ -45,7 +44,7 @@ def truth(logs: Path, work: Path) -> dict[str, float | int]:
     seen: dict[str, dict[str, str]] = {"accepted": {}, "finished": {}, "delivered": {}}
     given_up = set()
     ends_s = {}
-    for line in _lines(logs):
+    for line in lines(logs):
         if found := _TASK.search(line["message"]):
             task, event = found.groups()
             seen[event][task] = line.get("request_id", "")
@@ -73,13 +72,6 @@ def truth(logs: Path, work: Path) -> dict[str, float | int]:
         "unfinished": len((running & seen["accepted"].keys()) - seen["finished"].keys()),
         "slowest_delivery_s": round(max(delays_s, default=0.0), 3),
         "rows": rows,
-        "scan_first_s": json.loads((work / PROGRESS).read_text())["scan_first_s"],
+        "scan_first_s": shown(work / PROGRESS)["scan_first_s"],
         "scan_last_s": round(last_scan_s, 6),
     }
-
-
-def _lines(logs: Path) -> Iterator[dict[str, Any]]:
-    for file in sorted(logs.glob("*.jsonl")):
-        with file.open(encoding="utf-8") as lines:
-            for line in lines:
-                yield json.loads(line)

@@ -16,6 +16,8 @@ import aiohttp
 from aiohttp import web
 from opentelemetry import propagate, trace
 
+from labs import _http
+from labs._http import ID_ATTRIBUTE, REQUEST_ID, failed
 from labs._telemetry import fields, span_ids
 
 if TYPE_CHECKING:
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
 
     Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
-REQUEST_ID: Final = "X-Request-Id"
 LIMIT_MS: Final = "X-Request-Timeout-Ms"
 
 NEXT: Final = "/agents/{agent}/next"
@@ -37,8 +38,6 @@ MARGIN_S: Final = 0.25
 
 _ARRIVED: Final = web.RequestKey("arrived", float)
 _ERRORS_FROM: Final = 400
-_SERVER_ERRORS_FROM: Final = 500
-_ID_ATTRIBUTE: Final = "http.request.header.x-request-id"
 
 
 @dataclass(slots=True)
@@ -80,7 +79,7 @@ class Caller:
             "url.full": url,
             "url.template": route,
             "oxr.limit_s": self.limit_s,
-            _ID_ATTRIBUTE: [request_id],
+            ID_ATTRIBUTE: [request_id],
             **_task_attributes(body),
         }
         with self.tracer.start_as_current_span(
@@ -98,12 +97,12 @@ class Caller:
                 status, answer = await self._send(url, headers, body)
             except (TimeoutError, aiohttp.ClientError, ValueError) as error:
                 late = isinstance(error, TimeoutError)
-                _failed(span, type(error).__name__)
+                failed(span, type(error).__name__)
                 reason = f"no answer within {self.limit_s:g} s" if late else repr(error)
                 raise CallFailedError(reason, late, told) from error
             span.set_attribute("http.response.status_code", status)
             if status >= _ERRORS_FROM:
-                _failed(span, str(status))
+                failed(span, str(status))
                 raise CallFailedError(f"answered {status}", gave_up=False, fields=told)
             span.set_attributes(_task_attributes(answer))
             self.log.info("%s: answered %d", what, status, extra=fields(request_id=request_id))
@@ -136,36 +135,15 @@ def request_id(request: web.Request) -> str | None:
 
 
 def traced(tracer: trace.Tracer, route: str, handler: Handler) -> Handler:
-    """Return *handler* in a server span, which says if its caller left or an error came of it."""
+    """Return *handler* in a server span, that remembers when its request arrived."""
+    within = _http.traced(tracer, route, handler)
 
     @functools.wraps(handler)
-    async def within(request: web.Request) -> web.StreamResponse:
+    async def arriving(request: web.Request) -> web.StreamResponse:
         request[_ARRIVED] = time.monotonic()
-        attributes: dict[str, AttributeValue] = {
-            "http.request.method": request.method,
-            "http.route": route,
-            "url.path": request.path,
-            _ID_ATTRIBUTE: [request_id(request) or ""],
-        }
-        with tracer.start_as_current_span(
-            f"{request.method} {route}",
-            context=propagate.extract(request.headers),
-            kind=trace.SpanKind.SERVER,
-            attributes=attributes,
-            record_exception=False,
-            set_status_on_exception=False,
-        ) as span:
-            try:
-                response = await handler(request)
-            except (asyncio.CancelledError, Exception) as error:
-                _failed(span, type(error).__name__)
-                raise
-            span.set_attribute("http.response.status_code", response.status)
-            if response.status >= _SERVER_ERRORS_FROM:
-                _failed(span, str(response.status))
-            return response
+        return await within(request)
 
-    return within
+    return arriving
 
 
 def in_application_context(handler: Handler, tasks: set[asyncio.Task[Any]]) -> Handler:
@@ -194,8 +172,3 @@ def _task_attributes(body: object) -> dict[str, AttributeValue]:
     if not isinstance(body, dict) or "task" not in body:
         return {}
     return {"oxr.task": str(body["task"]), "oxr.attempt": int(body.get("attempt", 1))}
-
-
-def _failed(span: trace.Span, error: str) -> None:
-    span.set_attribute("error.type", error)
-    span.set_status(trace.StatusCode.ERROR)

@@ -16,8 +16,9 @@ from collector.ingest import BusyError
 from collector.pipeline import Pipeline, Record
 from collector.sequences import Sequences
 from collector.store import fold
+from collector.store.store import Store
 from model.signals import SCHEMA
-from tests.collector.stores import Turned, ask, line, send, store
+from tests.collector.stores import Turned, ask, crash, line, send, store
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -151,6 +152,47 @@ def test_nothing_is_told_before_it_can_be_written() -> None:
     assert told.lost == {"b/2-2": 1}
 
 
+def test_what_is_lost_while_nobody_looks_leaves_its_gap() -> None:
+    """What came before the end is the past: what came after it is counted on from there."""
+    told = _Told()
+    watch = Sequences(told.append)
+    watch.resume(_signals((1, 1), (2, 2), (3, 3), arrived=3))
+    watch.look(_signals((6, 10), arrived=10))
+    watch.look(_signals((7, 20), arrived=20))
+    assert told.lost == {"b/4-5": 2}
+    assert told.rows[0]["from_us"] - START == 3 * SECOND
+
+
+def test_what_was_not_told_yet_when_the_sidecar_ended_is_told_by_the_next() -> None:
+    """It is missing of the past itself."""
+    told = _Told()
+    watch = Sequences(told.append)
+    past = [_signals((one, one), arrived=one) for one in (1, 2, 5)]
+    watch.resume(pa.concat_tables(past))
+    watch.look(_signals((6, 15), arrived=15, sequence=None))
+    assert told.lost == {"b/3-4": 2}
+
+
+def test_what_came_just_before_the_past_is_not_missing() -> None:
+    """4 came late, its follower in time: where the past begins, 5 lies before it."""
+    told = _Told()
+    watch = Sequences(told.append)
+    past = [_signals((one, one), arrived=at) for one, at in ((4, 1), (6, 2), (7, 300))]
+    watch.resume(pa.concat_tables(past))
+    watch.look(_signals((8, 400), arrived=400))
+    assert told.rows == []
+
+
+def test_a_past_without_numbers_is_none() -> None:
+    """Most do not number what they say."""
+    told = _Told()
+    watch = Sequences(told.append)
+    watch.resume(_signals(arrived=0))
+    watch.look(_signals((8, 400), (10, 401), arrived=401))
+    watch.look(_signals((11, 500), arrived=500))
+    assert told.lost == {"b/9-9": 1}
+
+
 def test_of_very_many_gaps_the_older_half_becomes_one() -> None:
     """Memory is bounded; nothing is forgotten."""
     told = _Told()
@@ -262,3 +304,32 @@ def test_the_store_tells_of_a_gap_in_what_it_is_sent(tmp_path: Path) -> None:
     again = store(tmp_path, clock)
     assert ask(again, "SELECT lost, service FROM lost") == told
     again.close()
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_the_store_tells_of_what_was_lost_across_its_restart(
+    tmp_path: Path,
+    killed: bool,  # noqa: FBT001
+) -> None:
+    """5 was lost just before it ended, 7 and 8 while it was away."""
+    clock = Turned()
+
+    def say(into: Store, *numbers: int) -> None:
+        for number in numbers:
+            clock.on(1)
+            said = {"service_name": "agent", "zombiewatch_sequence": number}
+            send(into, line("note", clock(), **said))
+
+    one = store(tmp_path, clock)
+    say(one, 1, 2, 3)
+    assert one.checkpoint()
+    say(one, 4, 6)
+    (crash if killed else Store.close)(one)
+    clock.on(3)
+    two = store(tmp_path, clock)
+    say(two, 9)
+    clock.on(20)
+    say(two, 10)
+    assert two.wait_applied(two.journal_last_id, 20)
+    assert ask(two, "SELECT lost FROM lost ORDER BY from_us") == [(1.0,), (2.0,)]
+    two.close()

@@ -60,6 +60,14 @@ def test_a_chain_is_one_incident_in_causal_order() -> None:
     said = one.as_json()
     assert (said["id"], said["severity"], said["count"]) == (5, "critical", 5)
     assert said["head"]["detector"] == "rate_limited"
+    # what was found of the service first is a cause of both that follow
+    links = [(each["depth"], each["causes"]) for each in said["chain"]]
+    assert links == [
+        (0, []),
+        (1, ["rate_limited"]),
+        (2, ["crash_loop"]),
+        (3, ["agent_down"]),
+    ]
 
 
 def test_hundreds_of_tasks_of_one_agent_are_one_incident() -> None:
@@ -99,6 +107,7 @@ def test_a_circle_of_causes_has_the_oldest_for_its_head() -> None:
     found = [_finding(1, "a", 20, service="s"), _finding(2, "b", 10, service="s")]
     [one] = incidents(found, circle)
     assert [each.detector for each in one.clusters] == ["b", "a"]
+    assert [each.depth for each in one.clusters] == [0, 1], "it is cut at the oldest"
 
 
 def test_the_worst_and_oldest_comes_first() -> None:

@@ -19,7 +19,7 @@ SHARED_BODY_BYTES = 4 << 20
 """The largest OTLP body that the shared sidecar takes."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A sidecar that is told much by many tests: each looks for IDs of its own."""
     settings = {"otlp": {"max_body_bytes": SHARED_BODY_BYTES}}

@@ -25,8 +25,10 @@ COMMANDS = (
     "findings ack",
     "findings dismiss",
     "findings undo",
+    "incidents",
     "sql",
     "replay",
+    "exec",
     "lint",
     "explain",
     "config",
@@ -196,6 +198,19 @@ def test_a_request_is_explained(found: Running) -> None:
     found.hears(request=request)
     code, said, _ = at(found, "explain", request)
     assert (code, "all well" in said) == (0, True)
+
+
+def test_an_incident_is_shown_by_any_of_its_findings(found: Running) -> None:
+    """Alone or among all; a number that is none of them is one clear line."""
+    zombie = found.findings(detector="zombie_task")[0]["id"]
+    code, said, errors = at(found, "incidents")
+    assert (code, errors) == (0, "")
+    assert "zombie_task" in said
+    code, said, errors = at(found, "incidents", str(zombie), "--json")
+    assert (code, errors) == (0, "")
+    assert [zombie in link["findings"] for one in json.loads(said) for link in one["chain"]]
+    expected = "zombiewatch: no open incident has the finding 999\n"
+    assert (1, "", expected) == at(found, "incidents", "999")
 
 
 def test_an_explanation_for_programs_is_json(found: Running) -> None:

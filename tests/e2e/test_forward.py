@@ -16,6 +16,7 @@ from tests.e2e._otlp import log, logs, span, spans
 from tests.e2e._sidecar import Running, eventually, stored
 from tests.e2e.test_grpc import export
 from tests.e2e.test_start import refusal
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,11 +42,6 @@ def dropped(sidecar: Running, reason: str) -> float:
 
 def sent(sidecar: Running) -> float:
     return sidecar.metric("zombiewatch_forward_sent_total")
-
-
-def free_port() -> int:
-    with closing(socket.create_server(("127.0.0.1", 0))) as one:
-        return int(one.getsockname()[1])
 
 
 def task(name: str, filler: str = "") -> bytes:

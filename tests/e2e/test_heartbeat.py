@@ -65,6 +65,18 @@ def test_a_heartbeat_needs_no_more_than_a_task(shared: Running) -> None:
     assert before <= the_beat(shared, task)["at_us"] <= time.time_ns() // 1000
 
 
+def test_the_first_and_the_last_one_may_say_so(shared: Running) -> None:
+    """The last with how the run ended, and its exit code, if it has one."""
+    task = named("task")
+    ended = {"event": "finished", "outcome": "failure", "exit_code": 3, "message": "no disk"}
+    for more in ({"event": "started"}, {}, ended):
+        assert shared.beat({"task_id": task, **more}).status == 200
+    phases = ["started", "heartbeat", "finished"]
+    eventually(phases, lambda: [one["phase"] for one in shared.task(task)])
+    last = shared.task(task)[2]
+    assert (last["outcome"], last["body"]) == ("failure", "no disk")
+
+
 def test_a_heartbeat_without_a_task_is_the_instances_own(shared: Running) -> None:
     """An agent that runs nothing can say that it lives: it becomes a source."""
     service = named("agent")
@@ -125,6 +137,18 @@ REFUSED: list[Any] = [
     pytest.param({"task_id": "t", "ts": 1e30}, "ts", id="a time beyond all times"),
     pytest.param({"task_id": "t", "ts": {"at": 1}}, "ts", id="a time that is a mapping"),
     pytest.param({"task_id": "t", "message": "x" * 10_001}, "message", id="too long a message"),
+    pytest.param({"task_id": "t", "event": "over"}, "event", id="an event that is none"),
+    pytest.param({"instance": "i", "event": "started"}, "event", id="a start of no task"),
+    pytest.param(
+        {"task_id": "t", "event": "finished", "outcome": "well"}, "outcome", id="an end in words"
+    ),
+    pytest.param({"task_id": "t", "outcome": "success"}, "outcome", id="an outcome with no end"),
+    pytest.param(
+        {"task_id": "t", "event": "started", "exit_code": 0}, "exit_code", id="a start's exit code"
+    ),
+    pytest.param(
+        {"task_id": "t", "event": "finished", "exit_code": 1 << 40}, "exit_code", id="no exit code"
+    ),
 ]
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e._otlp import log, logs
 from tests.e2e._sidecar import Running, eventually, stored
-from tests.e2e.test_forward import free_port
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

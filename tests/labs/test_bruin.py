@@ -6,17 +6,15 @@ import json
 import re
 import socket
 from contextlib import closing
-from fnmatch import fnmatchcase
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
-import yaml
 
-from collector.rules import Rule
 from labs import _telemetry
 from labs.__main__ import TRUTH, run
 from labs.bruin import LAB, expected
+from tests.labs._words import heard
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,28 +71,6 @@ def test_a_log_line_is_one_json_object(tmp_path: Path) -> None:
         "message": "task t-1",
         "request_id": "r-1",
     }
-
-
-def preset() -> dict[str, Any]:
-    return dict(yaml.safe_load(LAB.preset.read_text()))
-
-
-def test_the_preset_holds_sound_rules() -> None:
-    """Every rule is one that the collector takes."""
-    assert [Rule(**rule) for rule in preset()["rules"]]
-
-
-def phase_of(line: dict[str, Any], rules: list[dict[str, Any]]) -> tuple[str, str] | None:
-    """Return the phase and purpose that the preset gives a log line."""
-    for rule in rules:
-        if "span" in rule or not fnmatchcase(line["service"], rule.get("service", "*")):
-            continue
-        wanted = rule.get("attributes", {}).items()
-        if all(line.get(key) == value for key, value in wanted) and re.search(
-            rule["body"], line["message"]
-        ):
-            return rule["phase"], rule.get("set", {}).get("purpose", "")
-    return None
 
 
 # The whole lab
@@ -169,12 +145,10 @@ def test_the_lab_does_what_its_bugs_say(tmp_path: Path, bugs: tuple[str, ...]) -
     else:
         assert truth["scan_last_s"] < 0.01
 
-    rules, said = preset()["rules"], set()
-    for file in logs.glob("*.jsonl"):
-        for line in map(json.loads, file.read_text().splitlines()):
-            phase = phase_of(line, rules)
-            assert phase or _SILENT.search(line["message"]), line
-            said.add(phase)
+    said = {
+        (rule["phase"], rule.get("set", {}).get("purpose", ""))
+        for rule in heard(LAB, _telemetry.lines(logs), _SILENT)
+    }
     assert _CALM - {("call.errored", "dispatch")} <= said
     if "wrong_context" in bugs:
         assert ("call.gave_up", "dispatch") in said

@@ -19,12 +19,13 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from labs._http import REQUEST_ID
 from labs.bruin import database
 from labs.bruin.connection import Connection, OutOfTimeError
 from labs.bruin.database import Planned
 from labs.bruin.dispatcher import Api
 from labs.bruin.store import Store
-from labs.bruin.wire import LIMIT_MS, MARGIN_S, NEXT, REQUEST_ID, Caller, CallFailedError
+from labs.bruin.wire import LIMIT_MS, MARGIN_S, NEXT, Caller, CallFailedError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

@@ -148,6 +148,7 @@ class TestSources:
             ("ZOMBIEWATCH_CONFIG", "/etc/zombiewatch.yaml"),
             ("ZOMBIEWATCH_SERVICE_HOST", "10.0.0.1"),
             ("ZOMBIEWATCH_SERVICE_PORT_HTTP", "9797"),
+            ("ZOMBIEWATCH_URL", "http://10.0.0.1:9797"),  # what `zombiewatch exec` goes by
             ("ZOMBIEWATCH_PORT", "tcp://10.0.0.1:9797"),
             ("ZOMBIEWATCH_PORT_9797_TCP_ADDR", "10.0.0.1"),
             ("ZOMBIEWATCH_OTLP_PORT", "tcp://10.0.0.1:4318"),
@@ -245,6 +246,9 @@ did you mean info?"""
             ("scrub: {texts: ['(x']}", "scrub.texts[0] is '(x'; it must be a pattern that RE2"),
             ("scrub: {names: ['(?=x)']}", "invalid perl operator"),
             ("http: {port: true}", "http.port is true; it must be a whole number"),
+            ("celery: {broker: 'sqs://u:pw@h'}", "celery.broker begins with sqs://; it must be"),
+            ("celery: {broker: pw}", "celery.broker is no address; it must be like redis://"),
+            ("celery: {results: 'redis://h/1'}", "celery.broker is not set; name the broker too"),
             ("namespace: no", "namespace is false; it must be text; put it in quotes"),
             ("namespace: a/b", "namespace is 'a/b'; it must be 1 to 64 letters"),
             ("follow: a.log", "follow is 'a.log'; it must be a list: one item to a line"),

@@ -223,3 +223,41 @@ def made(subject: str, at_s: int | None, verdict: str = "confirmed") -> Finding:
     one.verdict = verdict
     one.confirmed_us = None if at_s is None else START_US + at_s * SECOND_US
     return one
+
+
+@pytest.mark.parametrize("name", ["kept.jsonl", "kept.jsonl.gz"])
+def test_what_is_saved_is_found_again_and_says_the_same(tmp_path: Path, name: str) -> None:
+    """Every column of every signal, when it arrived, and when we did not listen."""
+    lines = [*history(), said(12.0, "task.heartbeat", "t3", "agent", color="blue\x1f=1")]
+    first, second, kept = tmp_path / "first", tmp_path / "second", tmp_path / name
+    first.mkdir()
+    second.mkdir()
+    path = written(tmp_path / "a.jsonl", lines)
+    found = read([path], pipeline(), first)
+    found.gaps.append(("file", START_US + 5, START_US + 9))
+    assert found.save(kept) == found.signals == 902
+    again = read([kept], pipeline(), second)
+    assert [*again.steps(SECOND_US, SECOND_US)] == [*found.steps(SECOND_US, SECOND_US)]
+    assert again.gaps == found.gaps
+    assert confirmed(replay([kept], settings()).findings) == confirmed(
+        replay([path], settings()).findings
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        (b"{", "line 2: it is no JSON"),
+        (b"[1]", "line 2: it is no JSON object"),
+        (b'{"seq": 1, "colour": "blue"}', "line 2: a signal has no column colour"),
+        (b'{"seq": "one"}', "up to line 2: a value is none of its column"),
+    ],
+)
+def test_a_recording_with_a_bad_line_is_refused_with_its_number(
+    tmp_path: Path, line: bytes, why: str
+) -> None:
+    """What another version or another hand wrote."""
+    path = tmp_path / "bad.jsonl"
+    path.write_bytes(b'{"zombiewatch": "signals", "format": 1}\n' + line + b"\n")
+    with pytest.raises(RecordedError, match=why):
+        replay([path], settings())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from bench.quality.kit import Failure
@@ -19,8 +20,18 @@ def besides(cell: Cell, attempt: Attempt, failure: Failure) -> None:
     """Write down that a run that will not end is overdue too, past its limit or what is usual."""
     usual_s = max(60.0, 3 * attempt.kind.least_s)
     limit_s = attempt.kind.limit_s + _GRACE_S if attempt.kind.limit_s else usual_s
-    cell.truth(attempt.subject, attempt.began_heard_s + limit_s, detector="overdue_task",
-               must=False, attempt=attempt, failure=failure)  # fmt: skip
+    begun_s, _ = _begun(cell, attempt)
+    cell.truth(attempt.subject, begun_s + limit_s, detector="overdue_task", must=False,
+               attempt=attempt, failure=failure)  # fmt: skip
+
+
+def _begun(cell: Cell, attempt: Attempt) -> tuple[float, bool]:
+    """Return when it was heard that the run has begun, and whether that was said.
+
+    Where that is lost, its other signs tell as much, sooner or later.
+    """
+    heard_s = attempt.began_heard_s
+    return (heard_s, True) if heard_s < math.inf else (cell.clock.now, False)
 
 
 class Endless(Failure):
@@ -34,7 +45,8 @@ class Endless(Failure):
     def begun(self, cell: Cell, attempt: Attempt, agent: Process) -> bool:
         """Beat, and do not end."""
         limit_s = (attempt.kind.limit_s or 0.0) + _GRACE_S
-        cell.truth(attempt.subject, attempt.began_heard_s + limit_s, attempt=attempt, failure=self)
+        begun_s, must = _begun(cell, attempt)
+        cell.truth(attempt.subject, begun_s + limit_s, must=must, attempt=attempt, failure=self)
         lasts_s = limit_s + cell.rng.uniform(90, 240)
         cell.beats(attempt, agent, cell.clock.now + lasts_s)
         cell.clock.after(lasts_s, lambda: agent.alive and cell.requeue(attempt, agent))

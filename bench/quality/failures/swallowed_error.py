@@ -23,8 +23,10 @@ class Swallowed(Failure):
         """Report in vain."""
         heard_s = cell.ended(attempt, agent)
         told = cell.report(attempt, agent, 0.3, status=500)
-        cell.truth(told.request, told.last_s + _GRACE_S, attempt=attempt, failure=self,
-                   word=(agent.instance, told.last_s + _GRACE_S))  # fmt: skip
+        # whatever the callee said: it is the caller's words that tell it
+        true_s = told.caller_s + _GRACE_S
+        cell.truth(told.request, true_s, attempt=attempt, failure=self,
+                   word=(agent.instance, true_s))  # fmt: skip
         missing(cell, attempt, agent, heard_s, self)
         return True
 

@@ -1,0 +1,150 @@
+"""The backlog lab: what piles up is found, with the time it takes to drain, and who began it."""
+
+from __future__ import annotations
+
+import io
+import re
+import time
+from datetime import datetime
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from rich.console import Console
+
+from labs._telemetry import lines
+from labs.backlog import LAB, expected
+from labs.backlog.options import ORDERS, RETURNS
+from tests.labs._words import heard
+from zombiewatch.client import AskError, ask
+from zombiewatch.session import Session, Sidecar, run_lab
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BUGS = sorted(LAB.bugs)
+
+
+# What is expected
+
+
+def test_expectations_of_several_bugs_are_the_union() -> None:
+    """Each bug adds its own findings; without any nothing is expected."""
+    for size in range(len(BUGS) + 1):
+        for chosen in combinations(BUGS, size):
+            together = expected(frozenset(chosen))
+            alone = [expected(frozenset({bug})) for bug in chosen]
+            assert together.must == frozenset().union(*(one.must for one in alone))
+            assert together.may == frozenset().union(*(one.may for one in alone))
+            assert not together.must & together.may
+
+
+def test_each_bug_must_be_found() -> None:
+    """No switch is without its finding."""
+    assert all(expected(frozenset({bug})).must for bug in BUGS)
+
+
+# What the processes say
+
+
+_SILENT = re.compile("^(order refused: |look-up of |report of the month )")
+"""Messages that need no rule."""
+
+_CALM = {"enqueued", "queue.sampled", "started", "finished", "heartbeat", "instance.stopped"}
+"""What is said in every run, whatever the bugs."""
+
+
+def phases_of(logs: Path) -> set[str]:
+    """Return the phases of all lines; each line has one, or is known to need none."""
+    return {rule["phase"] for rule in heard(LAB, lines(logs), _SILENT)}
+
+
+# The whole lab, beside a sidecar
+
+
+class Watch:
+    """What the sidecar told of the backlog, second by second, as (when, finding)."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[float, dict[str, Any]]] = []
+        self.suspects: dict[str, list[str]] = {}
+
+    def look(self, _gone: float, sidecar: Sidecar) -> None:
+        for one in sidecar.findings()["findings"]:
+            if one["detector"] != "backlog_spike":
+                continue
+            known = [before["evidence"] for _, before in self.told]
+            if one["evidence"] not in known:
+                self.told.append((time.time(), one))
+            if one["verdict"] == "confirmed":
+                self._ask_for_suspects(one, sidecar)
+
+    def _ask_for_suspects(self, one: dict[str, Any], sidecar: Sidecar) -> None:
+        try:
+            incident = ask(sidecar.urls["http"], f"/api/v1/incidents/{one['id']}")
+        except AskError:
+            return  # it ended just now
+        self.suspects[one["subject"]] = [each["name"] for each in incident["suspects"]]
+
+    def of(self, queue: str) -> list[tuple[float, dict[str, Any]]]:
+        return [(at, one["evidence"]) for at, one in self.told if one["subject"] == queue]
+
+
+def ran(bugs: str, kept: Path) -> tuple[Watch, dict[str, float | int]]:
+    """Run the lab with *bugs* beside a sidecar; return what was told meanwhile, and the truth."""
+    watch, console = Watch(), Console(file=io.StringIO(), width=160)
+    session = Session(lab=LAB.name, bugs=bugs, keep=kept, console=console, each_second=watch.look)
+    status = run_lab(session)
+    assert isinstance(console.file, io.StringIO)
+    assert status == 0, console.file.getvalue()
+    return watch, LAB.truth(kept / "logs", kept / "work")
+
+
+@pytest.mark.slow
+def test_without_bugs_the_queue_holds_what_the_workers_can_bear(tmp_path: Path) -> None:
+    """The rush is there as well, and most of it is told to come back later; nothing is found."""
+    watch, truth = ran("none", tmp_path)
+    assert not watch.told
+    assert phases_of(tmp_path / "logs") >= _CALM
+    assert truth["refused"] > 100
+    assert (truth["failed_tries"], truth["dead_letters"], truth["slow_look_ups"]) == (0, 0, 0)
+    assert truth["done"] > 100
+    assert truth["peak"] < 30
+
+
+@pytest.mark.slow
+def test_the_time_to_drain_that_is_told_is_what_it_then_takes(tmp_path: Path) -> None:
+    """Within 20%, at each moment at which a time was told."""
+    watch, truth = ran("burst", tmp_path)
+    emptied_at = truth["emptied_at"]
+    assert truth["peak"] > 150
+    assert emptied_at > truth["peak_at"]
+    told = [(at, one) for at, one in watch.of(ORDERS) if one["drain_s"] is not None]
+    assert told
+    for at, evidence in told:
+        looked_at = sampled_at(tmp_path / "logs", int(evidence["depth"]), at)
+        assert evidence["drain_s"] == pytest.approx(emptied_at - looked_at, rel=0.2), evidence
+
+
+def sampled_at(logs: Path, depth: int, told_at: float) -> float:
+    """Return when, last before *told_at*, that many orders were seen to wait."""
+    return max(
+        at
+        for line in lines(logs)
+        if line["message"].startswith(f"queue {ORDERS}: {depth} waiting,")
+        and (at := datetime.fromisoformat(line["ts"]).timestamp()) < told_at
+    )
+
+
+@pytest.mark.slow
+def test_with_all_bugs_each_has_its_finding_and_the_slow_one_is_suspected(tmp_path: Path) -> None:
+    """Nothing drains, by what is told and in fact; the catalog stands first among the suspects."""
+    watch, truth = ran("all", tmp_path)
+    assert truth["emptied_at"] == 0
+    assert truth["slow_look_ups"] > 10
+    assert truth["dead_letters"] >= 1
+    assert truth["returns_left"] > 3
+    for queue in (ORDERS, RETURNS):
+        assert ("never", None) in [(one["drains"], one["drain_s"]) for _, one in watch.of(queue)]
+    assert watch.suspects[ORDERS][0] == "catalog"
+    assert phases_of(tmp_path / "logs") == _CALM | {"dead_lettered"}
