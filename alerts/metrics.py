@@ -17,6 +17,7 @@ from prometheus_client.core import (
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from alerts.degrade import metrics as degrade
 from alerts.labels import Labels
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ class Watched(Protocol):
     forward: Any
     celery: Any
     work: Any
+    switches: Any
+    degrading: Any
     otlp_connections: Any
     clock: Callable[[], int]
     judged_us: dict[str, int]
@@ -69,6 +72,9 @@ class Metrics(Collector):
         yield from self._findings()
         yield from self._judging()
         yield from self._of.work.collect()
+        yield from degrade.collect(
+            self._of.switches, self._of.degrading, self._of.clock(), self._service.take
+        )
         yield from self._input()
         yield from self._forwarding()
         yield from self._celery()

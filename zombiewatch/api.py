@@ -21,8 +21,17 @@ from model.units import iso
 from zombiewatch import operations as ops
 from zombiewatch import timeline
 from zombiewatch.openapi import document
-from zombiewatch.operations import Filters, Question, Signature, Words
+from zombiewatch.operations import (
+    Changes,
+    Clearing,
+    Filters,
+    Question,
+    Setting,
+    Signature,
+    Words,
+)
 from zombiewatch.sayings import SayingError
+from zombiewatch.switches import ConflictError, SwitchError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -32,6 +41,7 @@ if TYPE_CHECKING:
         AnswerJson,
         FileJson,
         FindingsJson,
+        HistoryJson,
         IncidentsJson,
         OneFindingJson,
         OneIncidentJson,
@@ -85,6 +95,10 @@ class Api:
             ops.UNDO: self._undo,
             ops.INCIDENTS: self._incidents,
             ops.INCIDENT: self._incident,
+            ops.SWITCHES: self._switches,
+            ops.SWITCH_SET: self._set_switch,
+            ops.SWITCH_CLEAR: self._clear_switch,
+            ops.SWITCH_HISTORY: self._switch_history,
             ops.SOURCES: self._sources,
             ops.TASK: self._timeline("task"),
             ops.REQUEST: self._timeline("request_id"),
@@ -229,6 +243,37 @@ class Api:
         if said is None:
             raise web.HTTPNotFound(text=f"no open incident has the finding {number}")
         return _json(said)
+
+    async def _switches(self, _request: web.Request) -> web.Response:
+        return _json(self._service.switches_now())
+
+    async def _set_switch(self, request: web.Request) -> web.Response:
+        asked = await _read(request, Setting)
+        return await self._switched(lambda: self._service.set_switch(**asked.model_dump()))
+
+    async def _clear_switch(self, request: web.Request) -> web.Response:
+        asked = await _read(request, Clearing)
+        return await self._switched(lambda: self._service.clear_switch(**asked.model_dump()))
+
+    async def _switched(self, change: Callable[[], None]) -> web.Response:
+        try:
+            await asyncio.to_thread(change)
+        except ConflictError as error:
+            raise web.HTTPConflict(text=str(error)) from None
+        except (SwitchError, SayingError) as error:
+            raise web.HTTPBadRequest(text=str(error)) from None
+        return _json(self._service.switches_now())
+
+    async def _switch_history(self, request: web.Request) -> web.Response:
+        asked, switches = _asked(request, Changes), self._service.switches
+
+        def read() -> HistoryJson:
+            return {
+                "changes": switches.history(asked.service, asked.limit),
+                "broken_at": switches.broken_at(),
+            }
+
+        return _json(await asyncio.to_thread(read))
 
     async def _sources(self, _request: web.Request) -> web.Response:
         service = self._service

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from zombiewatch import switching
+from zombiewatch._command import AsJson, By, Reason, Url, ask, fail, print_json, tell, who
 from zombiewatch._version import ours
 
 app = typer.Typer(
@@ -22,6 +24,7 @@ config_app = typer.Typer(help="Look at the configuration.", no_args_is_help=True
 app.add_typer(config_app, name="config")
 findings_app = typer.Typer()
 app.add_typer(findings_app, name="findings")
+app.add_typer(switching.app, name="switch")
 
 ConfigPath = Annotated[
     Path | None,
@@ -33,13 +36,6 @@ Set = Annotated[
         "--set", "-s", help="A setting by its path, over file and environment: http.port=0"
     ),
 ]
-Url = Annotated[str, typer.Option(help="Address of the running sidecar.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-
-
-def _fail(message: object, code: int = 1) -> typer.Exit:
-    typer.echo(f"zombiewatch: {message}", err=True)
-    return typer.Exit(code)
 
 
 def _version(wanted: bool) -> None:  # noqa: FBT001 - typer's callback form
@@ -62,7 +58,7 @@ def _overrides(pairs: list[str] | None, more: dict[str, object]) -> dict[str, ob
     for pair in pairs or []:
         name, equals, value = pair.partition("=")
         if not equals:
-            raise _fail(f"--set {pair}: write name=value, like http.port=0", 2)
+            raise fail(f"--set {pair}: write name=value, like http.port=0", 2)
         said[name] = value
     return {**said, **{name: value for name, value in more.items() if value is not None}}
 
@@ -175,12 +171,12 @@ def findings(
     """List what the running sidecar has found, or say something of it."""
     if context.invoked_subcommand is not None:
         return
-    answer = _ask(
+    answer = ask(
         url, "/api/v1/findings", state=state, detector=detector, service=service,
         severity=severity, limit=limit,
     )  # fmt: skip
     if as_json:
-        _print_json(answer)
+        print_json(answer)
         return
     from rich.console import Console
 
@@ -206,11 +202,11 @@ def incidents(
 ) -> None:
     """Show the open incidents: findings that share causes, the first cause first."""
     if number:
-        found = [_ask(url, f"/api/v1/incidents/{number}")]
+        found = [ask(url, f"/api/v1/incidents/{number}")]
     else:
-        found = _ask(url, "/api/v1/incidents")["incidents"]
+        found = ask(url, "/api/v1/incidents")["incidents"]
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     from rich.console import Console
 
@@ -224,7 +220,6 @@ def incidents(
 
 
 Number = Annotated[int, typer.Argument(help="The finding's number.", min=1)]
-Reason = Annotated[str, typer.Option(help="Why: others will read it.")]
 Until = Annotated[
     str | None,
     typer.Option(
@@ -232,7 +227,6 @@ Until = Annotated[
         " Without it: until this finding ends."
     ),
 ]
-By = Annotated[str | None, typer.Option(help="Who you are; by default your user name.")]
 
 
 def _verdict(action: str, told: str, example: str) -> None:
@@ -270,18 +264,7 @@ def findings_undo(number: Number, by: By = None, url: Url = "http://127.0.0.1:97
 
 
 def _say(url: str, number: int, action: str, by: str | None, **words: str | None) -> None:
-    import getpass
-
-    from zombiewatch.client import AskError, tell
-
-    try:
-        who = by or getpass.getuser()
-    except (KeyError, OSError):
-        raise _fail("your user has no name here: say who you are with --by", 2) from None
-    try:
-        one = tell(url, f"/api/v1/findings/{number}/{action}", {"by": who, **words})
-    except AskError as error:
-        raise _fail(error) from None
+    one = tell(url, f"/api/v1/findings/{number}/{action}", {"by": who(by), **words})
     told = f"is {one['muted']}: {one['muted_why']}" if one["muted"] else "tells who it concerns"
     typer.echo(f"Finding {number} ({one['detector']} {one['subject']}) {told}.")
 
@@ -303,17 +286,12 @@ def sql(
     as_json: AsJson = False,
 ) -> None:
     """Ask what the running sidecar knows: hot relations, views, history. Changes nothing."""
-    from zombiewatch.client import AskError, tell
-
     if query == "-":
         query = sys.stdin.read()
     asked = {"query": query or _TABLES, "limit": limit if query else 10_000, "timeout_s": timeout}
-    try:
-        answer = tell(url, "/api/v1/sql", asked, takes_s=2 * timeout)
-    except AskError as error:
-        raise _fail(error) from None
+    answer = tell(url, "/api/v1/sql", asked, takes_s=2 * timeout)
     if as_json:
-        _print_json(answer)
+        print_json(answer)
         return
     if csv:
         import csv as files
@@ -383,11 +361,11 @@ def replay(
         changed = gather(config, {**asked, **tried}) if tried else None
         outcome = replay_shown(paths, settings, changed, every_s=every, save=save, quiet=as_json)
     except ConfigError as error:
-        raise _fail(error, 2) from None
+        raise fail(error, 2) from None
     except (RecordedError, OSError) as error:
-        raise _fail(error) from None
+        raise fail(error) from None
     if as_json:
-        _print_json(outcome.as_json())
+        print_json(outcome.as_json())
         return
     from rich.console import Console
 
@@ -410,13 +388,13 @@ def explain(
 
     answer: dict[str, Any] = {"found": False}
     for kind in ("tasks", "requests"):
-        answer = _ask(url, f"/api/v1/{kind}/{quoted(identifier)}")
+        answer = ask(url, f"/api/v1/{kind}/{quoted(identifier)}")
         if answer["found"]:
             break
     if not answer["found"]:
-        raise _fail(f"nothing is known of a task or request {identifier!r}")
+        raise fail(f"nothing is known of a task or request {identifier!r}")
     if as_json:
-        _print_json(answer)
+        print_json(answer)
         return
     from rich.console import Console
 
@@ -435,7 +413,7 @@ def config_check(config: ConfigPath = None, sets: Set = None) -> None:
     try:
         settings = gather(config, _overrides(sets, {}))
     except ConfigError as error:
-        raise _fail(error, 2) from None
+        raise fail(error, 2) from None
     said = settings.config
     typer.echo(
         f"The configuration is sound: namespace {said.namespace}, data in {said.data_dir},"
@@ -461,12 +439,12 @@ def lint(
     try:
         declared, document = load(path)
     except DeclaredError as error:
-        raise _fail(error, 2) from None
+        raise fail(error, 2) from None
     report = judge(declared)
     if not report.compared:
-        raise _fail(f"{path}: no limit stands beside a time that it has to hold; declare both", 2)
+        raise fail(f"{path}: no limit stands beside a time that it has to hold; declare both", 2)
     if as_json:
-        _print_json({"file": str(path), **report.as_json(document)})
+        print_json({"file": str(path), **report.as_json(document)})
     else:
         for line in lines(report, path, document):
             typer.echo(line)
@@ -486,21 +464,6 @@ def exec_(context: typer.Context) -> None:
     from zombiewatch.exec.command import main as run_job
 
     raise typer.Exit(run_job(context.args))
-
-
-def _ask(url: str, path: str, **query: str | int | None) -> dict[str, Any]:
-    from zombiewatch.client import AskError, ask
-
-    try:
-        return ask(url, path, **query)
-    except AskError as error:
-        raise _fail(error) from None
-
-
-def _print_json(answer: object) -> None:
-    import json
-
-    typer.echo(json.dumps(answer, indent=2, ensure_ascii=False))
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from collector.scrub import Scrub
 from model.phases import Side
 from zombiewatch._audience import Owns, Quiet, Selected
 from zombiewatch._celery import Celery
+from zombiewatch._degrade import Degrade
 from zombiewatch._listeners import Grpc, Http, Listener, Otlp, Tls
 from zombiewatch._nearest import refuse
 from zombiewatch._outward import Forward, Telemetry
@@ -31,6 +32,7 @@ from zombiewatch._values import (
 __all__ = [
     "Celery",
     "Config",
+    "Degrade",
     "Follow",
     "Forward",
     "Grpc",
@@ -198,6 +200,7 @@ class Config(Section):
         (), description="Task names (patterns) of which one finding is enough to wake somebody."
     )
     quiet: tuple[Quiet, ...] = Field((), description="Times in which nobody is told.")
+    degrade: Degrade = Field(default_factory=Degrade)
     learning_s: Seconds = Field(
         0.0,
         ge=0,

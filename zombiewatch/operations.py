@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from typing_extensions import TypedDict
 
+from alerts.degrade.lease import LeaseJson, Level
 from collector.receivers.heartbeat import BeatJson, Heartbeat
 from collector.schedule import NAME_MAX
 from dashboards.web import page
@@ -21,6 +22,7 @@ from model.findings import FindingJson, Severity, Verdict
 from model.relations import SOURCES as SOURCES_RELATION
 from model.units import Iso
 from zombiewatch.sayings import BY_MAX, TEXT_MAX, SayingJson
+from zombiewatch.switches import HISTORY_MAX, SERVICE_MAX, ChangeJson
 from zombiewatch.timeline import TimelineJson
 
 JSON: Final = "application/json"
@@ -36,6 +38,12 @@ _MOMENT: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}"
 By = Annotated[
     str, Field(description="Who says it.", json_schema_extra={**_SAID, "maxLength": BY_MAX})
 ]
+
+
+def _digits(value: object) -> object:
+    """Take what a person calls a number: no signs, blanks, dots or digits of other scripts."""
+    plain = isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value)
+    return int(plain[0]) if plain else None
 
 
 class Words(BaseModel):
@@ -66,6 +74,49 @@ class Signature(BaseModel):
     by: By
 
 
+_Generation = Annotated[int, Field(ge=0, lt=10**15)]
+
+
+class Clearing(BaseModel):
+    """Whose switch is taken back, by whom and why."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    service: str = Field(
+        description="The service.", json_schema_extra={**_SAID, "maxLength": SERVICE_MAX}
+    )
+    by: By
+    reason: str = Field(
+        description="Why: others will read it.",
+        json_schema_extra={**_SAID, "maxLength": TEXT_MAX},
+    )
+    generation: _Generation | None = Field(
+        None, description="Only if nobody changed the switches of the service after this change."
+    )
+
+
+class Setting(Clearing):
+    """Which level a service is set to, until when, by whom and why."""
+
+    level: Level = Field(description="The level; L0 is forced off, whatever a policy says.")
+    until: str = Field(
+        description="Until when: a length from now, or a time (UTC). A switch always ends.",
+        examples=["30m", "2h"],
+        json_schema_extra={"pattern": f"{_LENGTH}|{_MOMENT}"},
+    )
+
+
+class Changes(BaseModel):
+    """Which changes of switches."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    service: str | None = Field(None, description="Only of this service.")
+    limit: Annotated[int, BeforeValidator(_digits)] = Field(
+        100, ge=1, le=HISTORY_MAX, description="So many of the newest."
+    )
+
+
 class Question(BaseModel):
     """A SELECT, how many rows it may give, and how many seconds it may take."""
 
@@ -74,12 +125,6 @@ class Question(BaseModel):
     query: str = Field(min_length=1, max_length=30_000, examples=["SELECT * FROM open_attempts"])
     limit: int = Field(1000, ge=1, le=100_000)
     timeout_s: float = Field(10.0, gt=0, le=60)
-
-
-def _digits(value: object) -> object:
-    """Take what a person calls a number: no signs, blanks, dots or digits of other scripts."""
-    plain = isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}", value)
-    return int(plain[0]) if plain else None
 
 
 class Run(BaseModel):
@@ -141,6 +186,39 @@ class OneIncidentJson(IncidentJson):
     """An incident, and who may have begun it, the first suspect first."""
 
     suspects: list[SuspectJson]
+
+
+class SwitchJson(LeaseJson):
+    """A switch, and whether it is the one that counts for its service."""
+
+    in_force: bool
+
+
+class PolicyJson(TypedDict):
+    """A policy: whether it only tells what it would do, and why it cannot look, if so."""
+
+    service: str
+    level_max: Level
+    dry_run: bool
+    error: str | None
+
+
+class SwitchesJson(TypedDict):
+    """The switches that hold, and the policies."""
+
+    now: Iso
+    switches: list[SwitchJson]
+    policies: list[PolicyJson]
+
+
+class HistoryJson(TypedDict):
+    """Changes, the oldest first; `broken_at` is the first row of the audit that was tampered with.
+
+    It is null where the whole audit is as it was written.
+    """
+
+    changes: list[ChangeJson]
+    broken_at: int | None
 
 
 class FileJson(TypedDict):
@@ -322,6 +400,25 @@ INCIDENT: Final = Operation(
     "The open incident that a finding belongs to, with suspects.",
     answer=OneIncidentJson, parts={"id": NUMBER},
     refuses={404: "No open incident has the finding."},
+)  # fmt: skip
+SWITCHES: Final = Operation(
+    "switches", "GET", "/api/v1/switches", "The degrade switches that are set, and the policies.",
+    answer=SwitchesJson,
+)  # fmt: skip
+_SWITCHED: Final = {**_BODY, 409: "Somebody has changed the switch meanwhile."}
+SWITCH_SET: Final = Operation(
+    "switch_set", "POST", "/api/v1/switches/set",
+    "Set the degrade level of a service, for a time; answers what is set then.",
+    answer=SwitchesJson, body=Setting, refuses=_SWITCHED,
+)  # fmt: skip
+SWITCH_CLEAR: Final = Operation(
+    "switch_clear", "POST", "/api/v1/switches/clear",
+    "Take back what a person set: what the service's policy says counts then.",
+    answer=SwitchesJson, body=Clearing, refuses=_SWITCHED,
+)  # fmt: skip
+SWITCH_HISTORY: Final = Operation(
+    "switch_history", "GET", "/api/v1/switches/history", "The changes of switches, audited.",
+    answer=HistoryJson, query=Changes, refuses=_UNSOUND,
 )  # fmt: skip
 SOURCES: Final = Operation(
     "sources", "GET", "/api/v1/sources", "Who is heard, and which files are followed.",

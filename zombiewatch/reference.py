@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 _UNITS: Final = {"_s": "seconds", "_ms": "milliseconds", "_bytes": "bytes", "_rows": "rows"}
-_KINDS: Final = {bool: "true or false", str: "text", Path: "path", SecretStr: "text", int: "number"}
+_KINDS: Final = {
+    bool: "true or false", str: "text", Path: "path", SecretStr: "text", int: "number",
+    float: "number",
+}  # fmt: skip
 _BOUNDS: Final = (
     (annotated_types.Ge, "ge", "at least"),
     (annotated_types.Gt, "gt", "more than"),
@@ -96,8 +99,10 @@ def _section(model: type[BaseModel], path: tuple[str, ...]) -> Iterator[str]:
 def _row(name: str, info: FieldInfo, path: tuple[str, ...]) -> str:
     default = info.get_default(call_default_factory=True, validated_data={})
     text = "(needed)" if default is PydanticUndefined else f"`{shown(name, default)}`"
-    in_list = any(part.endswith("[]") for part in path)
-    env = f"in `{variable((path[0][:-2],))}`" if in_list else f"`{variable((*path, name))}`"
+    lists = [at for at, part in enumerate(path, 1) if part.endswith("[]")]
+    env = f"`{variable((*path, name))}`"
+    if lists:
+        env = f"in `{variable(path[: lists[0]]).removesuffix('[]')}`"
     dotted = ".".join((*path, name))
     said = (info.description or "").rstrip(".")
     return f"| `{dotted}` | {text} | {_unit(name, info)} | {env} | {said[:1].upper()}{said[1:]}. |"

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from alerts.audience import DISMISSED, Audience, Owner
+from alerts.degrade.lease import LEVELS
 from alerts.metrics import Metrics
 from alerts.work import Work
 from collector import expected
@@ -30,10 +31,12 @@ from detectors._incidents import Incident, incidents
 from detectors._judge import Judge, Report
 from detectors._kit import load
 from model.clock import system_clock
-from model.units import us
+from model.units import iso, us
 from zombiewatch import sayings, tls
+from zombiewatch.degrading import Degrading
 from zombiewatch.findings import FindingsFile
 from zombiewatch.sayings import SayingError, Sayings
+from zombiewatch.switches import Switches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,17 +44,23 @@ if TYPE_CHECKING:
 
     import duckdb
 
+    from alerts.degrade.lease import Level
     from collector.receivers.celery.receiver import Celery
     from collector.receivers.otlp_grpc import OtlpGrpc
     from collector.rules import Rule
     from model.clock import Clock
     from model.findings import Finding
     from zombiewatch.config import Config, Listener
+    from zombiewatch.operations import SwitchesJson
     from zombiewatch.telemetry import SelfTelemetry
 
 _LOG = logging.getLogger("zombiewatch")
 
 T = TypeVar("T")
+
+_JUDGED_LATELY: Final = 3
+_JUDGED_S: Final = 60.0
+"""A detector counts as judged for so many intervals, and so many seconds beside, for slow ones."""
 
 _FORWARD_S: Final = 3.0
 """So long what waits to be sent on has, when we end."""
@@ -80,6 +89,7 @@ class Service:
         try:
             self.findings = self._open_findings(kept)
             self.sayings = Sayings(kept)
+            self.switches = Switches(kept, config.degrade.lease_max_s)
         except BaseException:
             self.store.close()
             raise
@@ -100,6 +110,7 @@ class Service:
             abandon_s=config.abandon_after_s,
             place=self.audience.place,
         )
+        self.degrading = Degrading(config.degrade, self.switches, self._known, clock)
         self.intake = Intake(
             self.store.append,
             clock,
@@ -223,6 +234,7 @@ class Service:
         if self.forward:
             self.forward.start()
         self._judging.start()
+        self.degrading.start()
         self.ready = True
 
     def finish(self) -> None:
@@ -231,6 +243,7 @@ class Service:
         self._stop.set()
         if self._judging.is_alive():
             self._judging.join()
+        self.degrading.stop()
         self.judge.save()
         self.expected.stop()
         if self.celery:
@@ -241,6 +254,7 @@ class Service:
         self.store.close()
         self.findings.close()
         self.sayings.close()
+        self.switches.close()
         if self.telemetry:
             self.telemetry.close()
 
@@ -272,6 +286,12 @@ class Service:
             if one.verdict in {"confirmed", "unknown", "resolved", "retracted"}:
                 _LOG.info("%s %s %s: %s", one.verdict, one.detector, one.subject, one.fix)
         return report
+
+    def _known(self) -> tuple[list[Finding], frozenset[str]]:
+        """Return the open findings, and the detectors that have judged lately."""
+        stale_us = self.clock() - us(_JUDGED_LATELY * self.config.evaluate_every_s + _JUDGED_S)
+        judged = {name for name, at in list(self.judged_us.items()) if at >= stale_us}
+        return self._shown(), frozenset(judged - set(self.judge.failing))
 
     # -- what the API shows -----------------------------------------------------------------
 
@@ -316,6 +336,56 @@ class Service:
             raise SayingError(msg)
         end_us = sayings.until(until, now)
         self.sayings.say(one, action, reason=reason, by=by, until_us=end_us, now_us=now)
+
+    def switches_now(self) -> SwitchesJson:
+        """Return the switches that hold, and the policies."""
+        now = self.clock()
+        return {
+            "now": iso(now),
+            "switches": [
+                {**one.as_json(now), "in_force": one == self.switches.of(one.service, now)}
+                for one in self.switches.leases(now)
+            ],
+            "policies": [
+                {
+                    "service": one.service,
+                    "level_max": one.level_max,
+                    "dry_run": one.dry_run,
+                    "error": self.degrading.errors.get(one.service),
+                }
+                for one in self.config.degrade.policies
+            ],
+        }
+
+    def set_switch(
+        self,
+        service: str,
+        level: Level,
+        *,
+        by: str,
+        reason: str,
+        until: str,
+        generation: int | None = None,
+    ) -> None:
+        """Set the degrade level of *service*; *until* is as of `say`.
+
+        Raises SayingError, SwitchError, ConflictError.
+        """
+        now = self.clock()
+        self.switches.set(
+            service, LEVELS.index(level), by=by, reason=reason,
+            until_us=sayings.until(until, now) or 0, now_us=now, generation=generation,
+        )  # fmt: skip
+        _LOG.info("switch of %s set to %s by %s until %s: %s", service, level, by, until, reason)
+
+    def clear_switch(
+        self, service: str, *, by: str, reason: str, generation: int | None = None
+    ) -> None:
+        """Take back what a person set for *service*. Raises SwitchError, ConflictError."""
+        self.switches.clear(
+            service, by=by, reason=reason, now_us=self.clock(), generation=generation
+        )
+        _LOG.info("switch of %s cleared by %s: %s", service, by, reason)
 
     def incidents(self) -> list[Incident]:
         """Return the open incidents, the worst and oldest first."""

@@ -69,6 +69,7 @@ def load(
     problems += _unknown_in_detectors(data, detector_thresholds, where)
     try:
         config = Config.model_validate(data)
+        problems += _unknown_in_policies(config, detector_thresholds, where)
     except ValidationError as error:
         problems += _nearest.refusals(error, Config, where)
     if problems:
@@ -173,6 +174,20 @@ def _unknown_in_detectors(
             for index, item in enumerate(overrides if isinstance(overrides, list) else ()):
                 names = [*SELECTORS, *known[name]]
                 yield from _not_among(item, (*at, "overrides", index), names, where)
+
+
+def _unknown_in_policies(
+    config: Config,
+    known: Mapping[str, Mapping[str, float]] | None,
+    where: Callable[[_nearest.Path], str],
+) -> Iterator[str]:
+    for number, policy in enumerate(config.degrade.policies):
+        for place, rung in enumerate(policy.rungs):
+            for name in rung.findings:
+                if known is not None and name not in known:
+                    at = ("degrade", "policies", number, "rungs", place, "findings")
+                    meant = did_you_mean(name, known) or "; remove it"
+                    yield f"{where(at)}: there is no detector {name}{meant}"
 
 
 def _not_among(

@@ -442,6 +442,17 @@ service, queue, name, report_grace_s, ratio)
 each override needs service, queue or name, and at least one threshold"""
         )
 
+    def test_a_policy_that_counts_findings_of_no_detector_is_refused(self, write: Writer) -> None:
+        """It would never raise a level, and nobody would know."""
+        path = write(
+            "degrade:\n  policies:\n  - service: shop\n"
+            "    rungs: [{level: L1, findings: [zombie_tusk]}]\n"
+        )
+        assert (
+            refusal(path, known=THRESHOLDS)
+            == "config.yaml:4: there is no detector zombie_tusk; did you mean zombie_task?"
+        )
+
     @pytest.mark.parametrize(
         ("settings", "said"),
         [

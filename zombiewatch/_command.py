@@ -1,0 +1,58 @@
+"""What commands share: options that mean the same in each, how they ask, and how they fail."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+Url = Annotated[str, typer.Option(help="Address of the running sidecar.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Reason = Annotated[str, typer.Option(help="Why: others will read it.")]
+By = Annotated[str | None, typer.Option(help="Who you are; by default your user name.")]
+
+
+def fail(message: object, code: int = 1) -> typer.Exit:
+    """Say *message* on standard error; return what ends the command with *code*."""
+    typer.echo(f"zombiewatch: {message}", err=True)
+    return typer.Exit(code)
+
+
+def ask(url: str, path: str, **query: str | int | None) -> dict[str, Any]:
+    """Return what the sidecar answers; end the command where it does not."""
+    from zombiewatch import client
+
+    try:
+        return client.ask(url, path, **query)
+    except client.AskError as error:
+        raise fail(error) from None
+
+
+def tell(url: str, path: str, said: object, *, takes_s: float = 0.0) -> dict[str, Any]:
+    """Tell the sidecar *said*, and return its answer; end the command where it refuses.
+
+    *takes_s* is how long it may take to answer, beside the usual.
+    """
+    from zombiewatch import client
+
+    try:
+        return client.tell(url, path, said, takes_s=takes_s)
+    except client.AskError as error:
+        raise fail(error) from None
+
+
+def who(by: str | None) -> str:
+    """Return *by*, or who the user is; end the command where nobody knows."""
+    import getpass
+
+    try:
+        return by or getpass.getuser()
+    except (KeyError, OSError):
+        raise fail("your user has no name here: say who you are with --by", 2) from None
+
+
+def print_json(answer: object) -> None:
+    """Print *answer* as JSON."""
+    import json
+
+    typer.echo(json.dumps(answer, indent=2, ensure_ascii=False))
