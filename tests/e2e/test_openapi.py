@@ -36,6 +36,8 @@ findings.values = {findings}
 told.values = ["lost-1", "lost-2", "in-a-file"]
 assets.values = ["page.js", "page.css"]
 queries.values = ["SELECT 1", "SELECT * FROM attempts"]
+lengths.values = ["90s", "30m", "2h", "1h30m"]
+services.values = ["orders"]
 
 [[operations]]
 include-path-regex = "/(findings|incidents)/"
@@ -64,6 +66,20 @@ checks.positive_data_acceptance.expected-statuses = [200, 400, 404]
 include-operation-id = ["say", "undo"]
 # A finding may have ended, an end may lie in the past, and there may be nothing to take back.
 checks.positive_data_acceptance.expected-statuses = [200, 400, 404]
+
+[[operations]]
+include-operation-id = "switch_set"
+parameters."body.until".dictionary = "lengths"
+parameters."body.service".dictionary = "services"
+# An end may lie in the past or too far ahead, and another change may have come before.
+checks.positive_data_acceptance.expected-statuses = [200, 400, 409]
+
+[[operations]]
+include-operation-id = "switch_clear"
+parameters."body.service".dictionary = "services"
+# Another change may have come before, and mostly there is nothing to clear.
+checks.positive_data_acceptance.expected-statuses = [200, 400, 409]
+warnings = false
 """
 
 
@@ -120,9 +136,10 @@ def test_whatever_is_asked_the_answer_is_what_the_document_says(
     code, said, report = fuzz(tmp_path, lived, "--max-examples=20", "--continue-on-failure")
     assert code == 0, said
     described = lived.get(DOCUMENT).json()["paths"]
-    # the document itself is left out by schemathesis; to take back there may be nothing
+    # the document itself is left out by schemathesis; there may be nothing to take back or clear
     rest = {f"{verb.upper()} {path}" for path, verbs in described.items() for verb in verbs}
     rest -= {f"GET {DOCUMENT}", "POST /api/v1/findings/{id}/undo"}
+    rest -= {"POST /api/v1/switches/clear"}
     reached = {
         name
         for name, phases in report["valid_rates"].items()
