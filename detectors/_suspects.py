@@ -31,6 +31,10 @@ _TIMES_FULL: Final = 4.0
 _SHARE_FULL: Final = 0.5
 """So does a share of failed calls that rose by so much."""
 
+_FIRST: Final = """
+SELECT min(coalesce(received_us, sent_us)) FROM calls WHERE namespace = $namespace
+  AND coalesce(received_us, sent_us) >= {since} - {before}"""
+
 _CALLS: Final = """
 SELECT who, min(caller) AS caller,
   sum(CASE WHEN at_us >= {since} THEN 1 ELSE 0 END) AS n,
@@ -93,8 +97,9 @@ def suspects(
 
     Those with a score of nothing but their depth are no suspects: nothing about them changed.
     """
-    moment = {"since": since_us - MINUTE_US, "before": HOUR_US}
     asked = {"namespace": namespace}
+    first_us = reader.execute(_FIRST.format(since=since_us, before=HOUR_US), asked).fetchone()
+    moment = {"since": since_us - _margin_us(since_us, first_us), "before": HOUR_US}
     found = reader.execute(_CALLS.format(**moment), asked)
     names = [column[0] for column in found.description or ()]
     figures = [dict(zip(names, row, strict=True)) for row in found.fetchall()]
@@ -107,6 +112,16 @@ def suspects(
     made = [_scored(row, errors, loudest, depths, deepest) for row in figures]
     changed = [one for one in made if one.parts["figures"] > 0 or one.parts["errors"] > 0]
     return sorted(changed, key=lambda one: (-one.score, one.name))[:most]
+
+
+def _margin_us(since_us: int, first: tuple[int | None] | None) -> int:
+    """Return how long before *since_us* it may have begun: a minute, in what is known of less.
+
+    Where we have not watched for long, the first quarter of it is what to compare with.
+    """
+    first_us = first[0] if first else None
+    known_us = MINUTE_US if first_us is None else since_us - first_us
+    return max(0, min(MINUTE_US, known_us * 3 // 4))
 
 
 def _scored(

@@ -4,7 +4,8 @@
 At least `tasks_min` tasks of one service and name had more than `tries_max` attempts each within
 `window_s`; or as many of its calls for one task and purpose, of which one at most succeeded. Or as
 many tasks were tried three times at least, and for nearly all of them the pause before the last
-try was no longer than the one before the second (and less than `pause_max_s`).
+try was no longer than the one before the second (and less than `pause_max_s`), or shorter than
+`pause_min_s`, which is no pause.
 
 ## Impact
 What is failing is hit harder the more it fails: a short fault becomes a long one, and whatever is
@@ -89,6 +90,7 @@ DETECTOR = Detector(
         "tasks_min": 20.0,
         "growth_min": 1.2,
         "flat_share": 0.8,
+        "pause_min_s": 0.1,
         "pause_max_s": 30.0,
     },
     sql="""
@@ -164,7 +166,7 @@ tasks AS (
   SELECT a.namespace, a.task, a.kind, a.service, a.name, a.queue, a.n, a.first_us,
     a.first_pause_us, a.last_pause_us,
     CASE WHEN a.n > {tries_max} THEN 1 ELSE 0 END AS many,
-    CASE WHEN a.last_pause_us <= a.first_pause_us * {growth_min}
+    CASE WHEN a.last_pause_us <= greatest(a.first_pause_us * {growth_min}, {pause_min_s} * 1e6)
       AND a.last_pause_us < {pause_max_s} * 1e6 THEN 1 ELSE 0 END AS flat
   FROM (
     SELECT namespace, task, kind, max(service) AS service, max(name) AS name, max(queue) AS queue,
@@ -213,6 +215,13 @@ ORDER BY since_us, subject""",
             ["oxr/sync attempts"],
             "confirmed",
         ),
+        Case(
+            "3 attempts each, a few milliseconds apart: that these grow says nothing",
+            _attempts(20, (0.0, 1.001, 2.1)),
+            ["oxr/sync attempts"],
+            "confirmed",
+        ),
+        Case("with short pauses that grow", _attempts(40, (0.0, 1.05, 2.16)), []),
         Case("3 attempts of 19 tasks, as fast as they fail", _attempts(19, (0.0, 2.0, 4.0)), []),
         Case(
             "the run takes long, and the pauses after it grow all the same",

@@ -23,10 +23,14 @@ __all__ = ["Command", "Expected", "Lab", "LabProcessError", "Runner", "find_labs
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """Names of detectors that *must* find something, and of those that *may*; no others."""
+    """Names of detectors that *must* find something, and of those that *may*; no others.
+
+    *degraded* are the services whose degrade level a policy must raise, and lower again.
+    """
 
     must: frozenset[str] = frozenset()
     may: frozenset[str] = frozenset()
+    degraded: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ import socket
 import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -22,7 +22,6 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 _EXPORT_S: Final = 2.0
@@ -78,13 +77,6 @@ def set_up(service: str, instance: str, *, otlp: str, logs: Path, logger: str) -
     log.propagate = False
     log.addHandler(handler)
     return Telemetry(provider.get_tracer(logger), log, provider, handler)
-
-
-def lines(logs: Path, instance: str = "*") -> Iterator[dict[str, Any]]:
-    """Yield the JSON lines that processes have written into the folder *logs*, file by file."""
-    for file in sorted(logs.glob(f"{instance}.jsonl")):
-        with file.open(encoding="utf-8") as said:
-            yield from map(json.loads, said)
 
 
 def fields(**values: object) -> dict[str, object]:

@@ -95,6 +95,24 @@ class Policy(Section):
         )
 
 
+class Flags(Section):
+    """From which level on programs that read our flags are told what."""
+
+    shed: Literal["L1", "L2", "L3"] = Field(
+        "L3", description="Turn new work away (`degrade.shed`)."
+    )
+    fallback: Literal["L1", "L2", "L3"] = Field(
+        "L3", description="Do without what is in trouble (`degrade.fallback`)."
+    )
+    pause_dispatch: Literal["L1", "L2", "L3"] = Field(
+        "L2", description="Hand out nothing new (`degrade.pause_dispatch`)."
+    )
+
+    def levels(self) -> dict[str, int]:
+        """Return the level of each flag, by its key."""
+        return {f"degrade.{name}": LEVELS.index(level) for name, level in self}
+
+
 class Degrade(Section):
     """Switches that say that a service is in trouble, and known to be."""
 
@@ -104,6 +122,7 @@ class Degrade(Section):
     prometheus: Name | None = Field(
         None, description="The Prometheus that answers `query`: http://127.0.0.1:9090."
     )
+    flags: Flags = Field(default_factory=Flags)
     look_every_s: Seconds = Field(5.0, ge=0.2, description="How often the policies are looked at.")
     policies: tuple[Policy, ...] = Field((), description="One for each service, at most.")
 

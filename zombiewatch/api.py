@@ -20,6 +20,7 @@ from detectors._suspects import suspects
 from model.units import iso
 from zombiewatch import operations as ops
 from zombiewatch import timeline
+from zombiewatch.ofrep import Ofrep
 from zombiewatch.openapi import document
 from zombiewatch.operations import (
     Changes,
@@ -82,6 +83,7 @@ class Api:
             service.expected,
             declared_only=service.config.pings == "declared-only",
         )
+        ofrep = Ofrep(service.switches, service.config.degrade.flags.levels(), service.clock)
         self._handlers: dict[Operation, Callable[[web.Request], Awaitable[web.Response]]] = {
             ops.PAGE: self._page,
             ops.STATIC: self._asset,
@@ -99,6 +101,8 @@ class Api:
             ops.SWITCH_SET: self._set_switch,
             ops.SWITCH_CLEAR: self._clear_switch,
             ops.SWITCH_HISTORY: self._switch_history,
+            ops.FLAG: ofrep.one,
+            ops.FLAGS: ofrep.every,
             ops.SOURCES: self._sources,
             ops.TASK: self._timeline("task"),
             ops.REQUEST: self._timeline("request_id"),

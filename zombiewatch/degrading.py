@@ -75,9 +75,11 @@ class Degrading:
         for gone in self._switches.expire(now_us):
             _LOG.info("switch of %s: %s has ended", gone.service, LEVELS[gone.level])
         findings, judged = self._known()
-        findings = list(findings)
+        findings, prometheus = list(findings), _Prometheus(self._config.prometheus or "")
         for policy in self._config.policies:
-            readings = self._readings(policy, findings, judged)
+            if self._stop.is_set():
+                return
+            readings = self._readings(policy, findings, judged, prometheus)
             self._move(policy, readings, self._clock())
         self.looks += 1
 
@@ -112,13 +114,17 @@ class Degrading:
             _LOG.info("switch of %s %s %s (%s)", service, would, LEVELS[state.level], why)
 
     def _readings(
-        self, policy: Policy, findings: list[Finding], judged: frozenset[str]
+        self,
+        policy: Policy,
+        findings: list[Finding],
+        judged: frozenset[str],
+        prometheus: _Prometheus,
     ) -> list[Reading]:
         readings, errors = [], []
         for rung in policy.rungs:
             try:
                 readings.append(
-                    _asked(self._config.prometheus or "", rung, rung.query, policy.service)
+                    prometheus.reading(rung, rung.query, policy.service)
                     if rung.query
                     else _counted(policy, rung, findings, judged)
                 )
@@ -130,15 +136,6 @@ class Degrading:
         else:
             self.errors.pop(policy.service, None)
         return readings
-
-
-def _asked(base: str, rung: Rung, query: str, service: str) -> Reading:
-    """Return what *query* and the rung's query for samples are answered with.
-
-    Raises QueryError.
-    """
-    value = _number(base, query, service)
-    return Reading(value, _number(base, rung.samples, service) if rung.samples else math.inf)
 
 
 def _said(reading: Reading) -> str:
@@ -164,22 +161,42 @@ def _counted(
     )
 
 
-def _number(base: str, query: str, service: str) -> float:
-    """Return what the Prometheus at *base* answers to *query*: of *service*, where it says whose.
+class _Prometheus:
+    """Asks a Prometheus during one look; one that is away is not asked again before the next."""
 
-    Raises QueryError.
-    """
-    url = f"{base.rstrip('/')}/api/v1/query?{urllib.parse.urlencode({'query': query})}"
-    try:
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(url, timeout=_ASK_S) as answer:
-            said = json.loads(answer.read(_ANSWER_MAX))["data"]
-        return float(_value(said, service)[1])
-    except urllib.error.HTTPError as error:
-        text = error.read(_ANSWER_MAX).decode(errors="replace")
-        raise QueryError(f"{base} refuses {query!r}: {text[:300]}") from None
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise QueryError(f"{base} does not answer {query!r} with a number: {error}") from None
+    def __init__(self, base: str) -> None:
+        self._base = base.rstrip("/")
+        self._away: QueryError | None = None
+
+    def reading(self, rung: Rung, query: str, service: str) -> Reading:
+        """Return what *query* and the rung's query for samples are answered with.
+
+        Raises QueryError.
+        """
+        value = self._number(query, service)
+        return Reading(value, self._number(rung.samples, service) if rung.samples else math.inf)
+
+    def _number(self, query: str, service: str) -> float:
+        """Return the answer to *query*: of *service*, where it says whose. Raises QueryError."""
+        if not self._base:
+            raise QueryError("there is no Prometheus to ask")
+        if self._away:
+            raise self._away
+        url = f"{self._base}/api/v1/query?{urllib.parse.urlencode({'query': query})}"
+        try:
+            opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+            with opener.open(url, timeout=_ASK_S) as answer:
+                said = json.loads(answer.read(_ANSWER_MAX))["data"]
+            return float(_value(said, service)[1])
+        except urllib.error.HTTPError as error:
+            text = error.read(_ANSWER_MAX).decode(errors="replace")
+            raise QueryError(f"{self._base} refuses {query!r}: {text[:300]}") from None
+        except OSError as error:
+            self._away = QueryError(f"{self._base} does not answer: {error}")
+            raise self._away from None
+        except (ValueError, KeyError, TypeError, IndexError) as error:
+            told = f"{self._base} does not answer {query!r} with a number: {error}"
+            raise QueryError(told) from None
 
 
 def _value(data: dict[str, Any], service: str) -> list[Any]:

@@ -71,6 +71,8 @@ def _schemas(operations: Iterable[Operation]) -> tuple[Mapping[Any, Any], dict[s
     ]
     for one in operations:
         asked.append(((one.name, "out"), "serialization", TypeAdapter(one.answer)))
+        if one.refusal:
+            asked.append(((one.name, "refused"), "serialization", TypeAdapter(one.refusal)))
         if one.body:
             asked.append(((one.name, "in"), "validation", TypeAdapter(one.body)))
     made, shared = TypeAdapter.json_schemas(asked, schema_generator=_Closed, ref_template=_SCHEMAS)
@@ -82,9 +84,12 @@ def _operation(one: Operation, schemas: Mapping[Any, Any], *, asked: bool) -> di
     refused = {"description": "What is asked for: the error says so.", **_error(schemas)}
     answers: dict[str, Any] = {"200": ok}
     for status, why in sorted(one.refuses.items()):
-        content = (
-            _error(schemas) if one.is_api else {"content": _content((TEXT,), {"type": "string"})}
-        )
+        if one.refusal:
+            content = {"content": _content((JSON,), schemas[one.name, "refused"])}
+        elif one.is_api:
+            content = _error(schemas)
+        else:
+            content = {"content": _content((TEXT,), {"type": "string"})}
         answers[str(status)] = {"description": why, **content}
     if one.is_api and one.parts:
         missing = {"description": "There is no such address.", **_error(schemas)}

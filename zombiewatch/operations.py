@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 from typing_extensions import TypedDict
 
+from alerts.degrade.flags import FlagJson
 from alerts.degrade.lease import LeaseJson, Level
 from collector.receivers.heartbeat import BeatJson, Heartbeat
 from collector.schedule import NAME_MAX
@@ -21,6 +22,7 @@ from detectors._suspects import SuspectJson
 from model.findings import FindingJson, Severity, Verdict
 from model.relations import SOURCES as SOURCES_RELATION
 from model.units import Iso
+from zombiewatch.ofrep import Evaluation, FlagErrorJson, FlagsJson
 from zombiewatch.sayings import BY_MAX, TEXT_MAX, SayingJson
 from zombiewatch.switches import HISTORY_MAX, SERVICE_MAX, ChangeJson
 from zombiewatch.timeline import TimelineJson
@@ -329,8 +331,8 @@ class Operation:
     """One method at one address; `{name}` in *path* stands for what *parts* has of that name.
 
     *answer* is the type of the 200's body in each of *media*; *refuses* says when which other
-    status is answered. 401, where a token is set, and 404, where no such address is known, go
-    without saying.
+    status is answered, and *refusal* is the type of those bodies, where it is none of ours. 401,
+    where a token is set, and 404, where no such address is known, go without saying.
     """
 
     name: str
@@ -343,6 +345,7 @@ class Operation:
     query: type[BaseModel] | None = None
     body: type[BaseModel] | None = None
     refuses: Mapping[int, str] = field(default_factory=dict)
+    refusal: Any = None
 
     @property
     def route(self) -> str:
@@ -419,6 +422,18 @@ SWITCH_CLEAR: Final = Operation(
 SWITCH_HISTORY: Final = Operation(
     "switch_history", "GET", "/api/v1/switches/history", "The changes of switches, audited.",
     answer=HistoryJson, query=Changes, refuses=_UNSOUND,
+)  # fmt: skip
+_NO_FLAG: Final = {400: "It is not said which service asks, or not in JSON."}
+FLAG: Final = Operation(
+    "flag", "POST", "/ofrep/v1/evaluate/flags/{key}",
+    "A degrade flag of a service (OpenFeature's remote evaluation protocol).",
+    answer=FlagJson, parts={"key": ANYTHING}, body=Evaluation,
+    refuses={**_NO_FLAG, 404: "There is no such flag."}, refusal=FlagErrorJson,
+)  # fmt: skip
+FLAGS: Final = Operation(
+    "flags", "POST", "/ofrep/v1/evaluate/flags",
+    "All degrade flags of a service; `If-None-Match` is understood.",
+    answer=FlagsJson, body=Evaluation, refuses=_NO_FLAG, refusal=FlagErrorJson,
 )  # fmt: skip
 SOURCES: Final = Operation(
     "sources", "GET", "/api/v1/sources", "Who is heard, and which files are followed.",

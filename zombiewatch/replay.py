@@ -14,7 +14,9 @@ from collector.store.hot import Hot
 from detectors._judge import Judge
 from detectors._kit import load
 from model.units import iso, us
+from zombiewatch.degrading import Degrading
 from zombiewatch.service import limits, pipeline_of, thresholds
+from zombiewatch.switches import Switches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -22,10 +24,12 @@ if TYPE_CHECKING:
     from collector.recorded import Recorded
     from model.findings import Finding
     from zombiewatch.settings import Settings
+    from zombiewatch.switches import ChangeJson
 
 _QUIET_US: Final = us(60)
 """Where nothing arrives, it is judged so often."""
 _SETTLE_US: Final = us(60)
+_SWITCHED_MAX: Final = 10_000
 _MEMORY_BYTES: Final = 4 << 30
 """For the relations: nothing else has to live beside them."""
 
@@ -59,6 +63,8 @@ class _Silence:
 class Outcome:
     """What came of a replay: *findings* with the settings as they are, *other* with the changes.
 
+    `switched` is what the policies would have done by these findings; what they would have asked a
+    Prometheus is not known.
     `took_s` are real seconds, `judged` how often all was judged.
     """
 
@@ -68,6 +74,7 @@ class Outcome:
     judged: int = 0
     took_s: float = 0.0
     failed: dict[str, str] = field(default_factory=dict)
+    switched: list[ChangeJson] = field(default_factory=list)
 
     def as_json(self) -> dict[str, Any]:
         """Return it for programs: times as ISO 8601."""
@@ -79,6 +86,7 @@ class Outcome:
             "took_s": round(self.took_s, 3),
             "failed": self.failed,
             "findings": [one.as_json() for one in self.findings],
+            "switched": self.switched,
         }
         if self.other is not None:
             said["with_changes"] = [one.as_json() for one in self.other]
@@ -162,7 +170,16 @@ def _run(
 ) -> None:
     hot = Hot(replace(limits(settings.config), memory_bytes=_MEMORY_BYTES), found.gaps)
     reader = hot.reader()
-    settled = found.from_us
+    settled = now = found.from_us
+    first = judges[0]
+    degrade = settings.config.degrade
+    switches = Switches(Path(":memory:"), degrade.lease_max_s)
+    degrading = Degrading(
+        degrade.model_copy(update={"prometheus": None}),
+        switches,
+        lambda: (first.shown, frozenset(one.name for one in first.detectors) - set(first.failing)),
+        lambda: now,
+    )
     try:
         for now, signals in found.steps(every_us, max(every_us, _QUIET_US)):
             if signals.num_rows:
@@ -170,12 +187,15 @@ def _run(
             for judge in judges:
                 report = judge.evaluate(reader, now, heard_us=now)
                 outcome.failed |= report.failed
+            degrading.look()
             outcome.judged += 1
             if now - settled >= _SETTLE_US:
                 hot.settle(now)
                 settled = now
             at((now - found.from_us) / max(1, found.to_us - found.from_us))
+        outcome.switched = switches.history(limit=_SWITCHED_MAX)
     finally:
+        switches.close()
         reader.close()
         hot.close()
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from zombiewatch.settings import Settings
+    from zombiewatch.switches import ChangeJson
 
 _SHOWN: Final = 20
 """So many of each kind of change are named."""
@@ -81,9 +82,23 @@ def render(outcome: Outcome, tried: Mapping[str, object], width: int) -> Rendera
         "totals": totals,
     }
     parts.append(render_findings(payload, width))
+    if outcome.switched:
+        parts.append(_switched(outcome.switched))
     if outcome.other is not None:
         parts.append(_changed(changes(outcome.findings, outcome.other), tried))
     return Group(*parts)
+
+
+def _switched(moves: Sequence[ChangeJson]) -> Text:
+    text = Text().append("What the policies would have done:", "bold")
+    for one in moves[:_SHOWN]:
+        text.append(
+            f"\n  {one['at']}  {plain(one['service'], 40)} {one['action']} to {one['level']}"
+            f" ({plain(one['reason'], 80)})"
+        )
+    if len(moves) > _SHOWN:
+        text.append(f"\n  … and {len(moves) - _SHOWN} more moves")
+    return text
 
 
 def _changed(said: Mapping[str, list[dict[str, Any]]], tried: Mapping[str, object]) -> Text:

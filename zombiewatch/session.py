@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 _START_S: Final = 30.0
 _SETTLE_S: Final = 12.0
 _FOUND: Final = frozenset({"confirmed", "resolved"})
+_ALL_WELL: Final = "L0"
 _EXPLAINED: Final = 3
 """So many incidents are explained at the end: those of most findings."""
 
@@ -126,6 +127,17 @@ class Sidecar:
         except AskError:
             return {"findings": [], "totals": {}}
 
+    def switched(self) -> list[dict[str, Any]]:
+        """Return the changes of degrade switches, the oldest first; none while it does not answer.
+
+        Those of policies in dry run are left out.
+        """
+        try:
+            answer = ask(self.urls["http"], "/api/v1/switches/history", limit=1000)
+        except AskError:
+            return []
+        return [one for one in answer["changes"] if not one["dry_run"]]
+
     def incidents(self) -> list[dict[str, Any]]:
         """Return all open incidents; none while it does not answer."""
         try:
@@ -161,22 +173,28 @@ def sidecar_config(lab: Lab, folder: Path, logs: Path, port: int | None) -> dict
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What was found, by detector, against what had to be."""
+    """What was found, by detector, against what had to be.
+
+    `levels` are the degrade levels that each service was moved to, in order.
+    """
 
     expected: Expected
     found: dict[str, int]
     retracted: dict[str, int]
+    levels: dict[str, list[str]]
 
     @property
     def missing(self) -> frozenset[str]:
-        """Detectors that had to find something, and did not."""
-        return self.expected.must - self.found.keys()
+        """Detectors that had to find something, and did not; services that had to be degraded."""
+        moved = {service for service, levels in self.levels.items() if levels[-1] == _ALL_WELL}
+        return (self.expected.must - self.found.keys()) | (self.expected.degraded - moved)
 
     @property
     def surprising(self) -> frozenset[str]:
-        """Detectors that found what nobody expected, or were wrong."""
+        """Detectors that found what nobody expected, or were wrong; services degraded likewise."""
         allowed = self.expected.must | self.expected.may
-        return frozenset(self.found.keys() - allowed) | frozenset(self.retracted)
+        degraded = self.levels.keys() - self.expected.degraded
+        return frozenset((self.found.keys() - allowed) | self.retracted.keys() | degraded)
 
     @property
     def good(self) -> bool:
@@ -184,8 +202,13 @@ class Outcome:
         return not self.missing and not self.surprising
 
     @classmethod
-    def of(cls, expected: Expected, findings: list[dict[str, Any]]) -> Outcome:
-        """Count *findings* (as the API shows them)."""
+    def of(
+        cls,
+        expected: Expected,
+        findings: list[dict[str, Any]],
+        switched: list[dict[str, Any]] | None = None,
+    ) -> Outcome:
+        """Count *findings*, and the changes of switches, both as the API shows them."""
         found: dict[str, int] = {}
         retracted: dict[str, int] = {}
         for one in findings:
@@ -193,7 +216,10 @@ class Outcome:
                 found[one["detector"]] = found.get(one["detector"], 0) + 1
             elif one["verdict"] == "retracted":
                 retracted[one["detector"]] = retracted.get(one["detector"], 0) + 1
-        return cls(expected, found, retracted)
+        levels: dict[str, list[str]] = {}
+        for one in switched or []:
+            levels.setdefault(one["service"], []).append(one["level"])
+        return cls(expected, found, retracted, levels)
 
 
 class Incidents(Protocol):
@@ -320,11 +346,11 @@ def _watch(
                 _each_second(session, gone, sidecar)
                 told.look(sidecar)
                 _tell(console, sidecar.findings(), told.findings, gone)
-        answer = _settled(sidecar, expected)
+        outcome, answer = _settled(sidecar, expected)
         told.look(sidecar)
     if not session.live:
         _tell(console, answer, told.findings, seconds + lab.tail_s)
-    return Outcome.of(expected, answer["findings"])
+    return outcome
 
 
 def _each_second(session: Session, gone: float, sidecar: Sidecar) -> None:
@@ -332,13 +358,14 @@ def _each_second(session: Session, gone: float, sidecar: Sidecar) -> None:
         session.each_second(gone, sidecar)
 
 
-def _settled(sidecar: Sidecar, expected: Expected) -> dict[str, Any]:
-    """Return the findings once all that must be there is, or after some patience."""
+def _settled(sidecar: Sidecar, expected: Expected) -> tuple[Outcome, dict[str, Any]]:
+    """Return what came of it once all that must be there is, or after some patience."""
     until = time.monotonic() + _SETTLE_S
     while True:
         answer = sidecar.findings()
-        if not Outcome.of(expected, answer["findings"]).missing or time.monotonic() > until:
-            return answer
+        outcome = Outcome.of(expected, answer["findings"], sidecar.switched())
+        if not outcome.missing or time.monotonic() > until:
+            return outcome, answer
         time.sleep(0.5)  # a poll, bounded by _SETTLE_S
 
 
@@ -401,6 +428,10 @@ def _summary(
         role = "UNEXPECTED" if name in outcome.surprising else role
         mark = "✓" if number and name not in outcome.surprising else "✗"
         console.print(f"  {mark} {name:<24}{number:>4} found   {role}", highlight=False)
+    for service in sorted(outcome.levels.keys() | outcome.expected.degraded):
+        moved = " → ".join(["L0", *outcome.levels.get(service, ())])
+        mark = "✗" if service in outcome.missing | outcome.surprising else "✓"
+        console.print(f"  {mark} {service:<24} {moved}   degrade level", highlight=False)
     for name, number in sorted(outcome.retracted.items()):
         console.print(f"  ✗ {name:<24}{number:>4} retracted: false alarms", highlight=False)
     verdict = (

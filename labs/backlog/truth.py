@@ -8,7 +8,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Final
 
 from labs._figures import shown
-from labs._telemetry import lines
+from labs._logs import lines
 from labs.backlog.options import ORDERS, PROGRESS, RETURNS
 
 if TYPE_CHECKING:

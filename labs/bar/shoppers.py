@@ -21,6 +21,9 @@ from labs.bar.wire import NEW_ORDER
 
 SHOPPERS: Final = 4
 EVERY_S: Final = 1.0
+RUSH: Final = 2 / 3
+"""For this part of the time they buy; then it gets calm, and what was degraded may recover."""
+
 _LIMIT_S: Final = 15.0
 
 
@@ -39,13 +42,13 @@ async def shop(url: str, first_s: float, until: float, stop: asyncio.Event) -> N
 
 
 async def serve(given: Options, gateway: str) -> None:
-    """Open the shop, order for as long as is given, and stay until SIGTERM."""
+    """Open the shop, order while the rush lasts, and stay until SIGTERM."""
     stop = stop_event()
     redis = connect(given.redis)
     await redis.set(OPENED, str(time.time()))
     await redis.aclose()
     say_ready()
-    until = time.monotonic() + given.seconds
+    until = time.monotonic() + RUSH * given.seconds
     async with asyncio.TaskGroup() as group:
         for number in range(SHOPPERS):
             group.create_task(shop(gateway, number * EVERY_S / SHOPPERS, until, stop))

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from labs._figures import shown
-from labs._telemetry import lines
+from labs._logs import lines
 from labs.bar.options import PAYMENTS, PROGRESS
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from labs._figures import shown
-from labs._telemetry import lines
+from labs._logs import lines
 from labs.bruin.database import OWN_TENANT, scan_s
 from labs.bruin.options import DATABASE, PROGRESS
 

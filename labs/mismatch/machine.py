@@ -18,7 +18,12 @@ def become(host: str, ahead_s: float) -> None:
     """Give this process the name *host*, and a clock that is *ahead_s* seconds ahead.
 
     Whoever takes these functions from their modules later gets ours: it has to be done first.
+
+    Raises:
+        RuntimeError: the SDK is loaded already: its spans would keep the right time.
     """
+    if "opentelemetry.sdk.trace" in sys.modules:
+        raise RuntimeError("labs.mismatch loads the SDK before its machine's clock is set")
     right_ns = time.time_ns
     ahead_ns = round(ahead_s * 1e9)
     time.time_ns = lambda: right_ns() + ahead_ns

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from labs._figures import shown
-from labs._telemetry import lines
+from labs._logs import lines
 from labs.mismatch.options import PROGRESS
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from labs._figures import shown
-from labs._telemetry import lines
+from labs._logs import lines
 from labs.webinstall.options import INSTANCE, PROGRESS, SUPERVISOR_LOG, UPSTREAM
 
 if TYPE_CHECKING:

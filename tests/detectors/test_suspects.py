@@ -55,6 +55,19 @@ def test_the_slow_dependency_comes_before_those_who_wait_for_it() -> None:
     assert first["why"] == "p95 0.05 s → 0.45 s, 2 calls from the entry"
 
 
+def test_a_short_history_is_compared_with_its_beginning() -> None:
+    """What was watched for half a minute only: the first quarter of that is how it was before."""
+    rows = [
+        one
+        for n in range(40)
+        for one in _call(1_000 + 2 * n, BEGAN_S - 30 + n, "api", "db", 0.1 if n < 10 else 0.5)
+    ]
+    with hot(rows) as reader:
+        [one] = suspects(reader, "test", NOW_US + BEGAN_S * 1_000_000)
+    assert one.parts["figures"] == 1.0
+    assert one.why == "p95 0.1 s → 0.5 s, 1 calls from the entry"
+
+
 def test_errors_in_the_log_count_by_their_number() -> None:
     """Who logs most scores in full, the others by their share of that."""
     said = {"kind": "log", "severity": 17, "body": "no"}

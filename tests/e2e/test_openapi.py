@@ -38,6 +38,7 @@ assets.values = ["page.js", "page.css"]
 queries.values = ["SELECT 1", "SELECT * FROM attempts"]
 lengths.values = ["90s", "30m", "2h", "1h30m"]
 services.values = ["orders"]
+flags.values = ["degrade.level", "degrade.shed"]
 
 [[operations]]
 include-path-regex = "/(findings|incidents)/"
@@ -66,6 +67,10 @@ checks.positive_data_acceptance.expected-statuses = [200, 400, 404]
 include-operation-id = ["say", "undo"]
 # A finding may have ended, an end may lie in the past, and there may be nothing to take back.
 checks.positive_data_acceptance.expected-statuses = [200, 400, 404]
+
+[[operations]]
+include-operation-id = "flag"
+parameters = {{ "path.key" = {{ dictionary = "flags" }} }}
 
 [[operations]]
 include-operation-id = "switch_set"

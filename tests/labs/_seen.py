@@ -15,21 +15,26 @@ if TYPE_CHECKING:
     from detectors._incidents import Cluster, Incident
     from model.findings import Finding
     from zombiewatch.replay import Outcome
+    from zombiewatch.switches import ChangeJson
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A recorded run: what was ever confirmed in it. Times are microseconds since 1970 UTC."""
+    """A recorded run: what was ever confirmed in it, and what the lab's policies made of that.
+
+    Times are microseconds since 1970 UTC.
+    """
 
     from_us: int
     to_us: int
     found: Sequence[Finding]
+    switched: Sequence[ChangeJson]
 
     @classmethod
     def of(cls, outcome: Outcome) -> Run:
         """Return what *outcome* has confirmed; retracted ones are false alarms, and are no part."""
         found = [one for one in outcome.findings if one.confirmed_us and one.verdict != "retracted"]
-        return cls(outcome.recorded.from_us, outcome.recorded.to_us, found)
+        return cls(outcome.recorded.from_us, outcome.recorded.to_us, found, outcome.switched)
 
     def at(self, when_us: int) -> float:
         """Return the seconds from the first signal to *when_us*."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from labs._kit import find_labs
+from model.units import parse_time
 from tests.labs._picture import picture
 from tests.labs._recorded import RECORDED, judged
 from tests.labs._seen import Run
@@ -52,6 +53,7 @@ def page(lab: Lab, run: Run) -> str:
         _table(run),
         "## What follows from what",
         *(_chain(run, one) for one in run.incidents()),
+        *_switched(run),
         "## What was wrong, and what mends it",
         _bugs(lab),
         f"With all of that mended (`make lab LAB={lab.name} BUGS=`) nothing is found.",
@@ -89,6 +91,21 @@ def _chain(run: Run, one: Incident) -> str:
         if more > 0:
             lines[-1] += f" and {more} more"
     return "\n".join(lines)
+
+
+def _switched(run: Run) -> list[str]:
+    if not run.switched:
+        return []
+    head = (
+        "The lab has a [degrade policy](../switches.md): levels are raised and lowered one at a"
+        " time, by what is found."
+    )
+    rows = ["| after | service | level | by its rungs' readings |", "|---|---|---|---|"]
+    for one in run.switched:
+        at_us = parse_time(one["at"]) or 0
+        moved = f"{one['action']} to {one['level']}"
+        rows.append(f"| {run.at(at_us):.0f} s | {one['service']} | {moved} | {one['reason']} |")
+    return ["## What its policy did", head, "\n".join(rows)]
 
 
 def _bugs(lab: Lab) -> str:

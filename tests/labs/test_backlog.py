@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from rich.console import Console
 
-from labs._telemetry import lines
+from labs._logs import lines
 from labs.backlog import LAB, expected
 from labs.backlog.options import ORDERS, RETURNS
 from tests.labs._words import heard

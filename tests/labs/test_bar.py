@@ -16,7 +16,7 @@ from opentelemetry import propagate, trace
 from opentelemetry.sdk.trace import TracerProvider
 from rich.console import Console
 
-from labs._telemetry import lines
+from labs._logs import lines
 from labs.bar import LAB, expected, ledger
 from labs.bar.gateway import by_hand
 from labs.bar.options import PAYMENTS

@@ -13,6 +13,7 @@ import pytest
 
 from labs import _telemetry
 from labs.__main__ import TRUTH, run
+from labs._logs import lines
 from labs.bruin import LAB, expected
 from tests.labs._words import heard
 
@@ -147,7 +148,7 @@ def test_the_lab_does_what_its_bugs_say(tmp_path: Path, bugs: tuple[str, ...]) -
 
     said = {
         (rule["phase"], rule.get("set", {}).get("purpose", ""))
-        for rule in heard(LAB, _telemetry.lines(logs), _SILENT)
+        for rule in heard(LAB, lines(logs), _SILENT)
     }
     assert _CALM - {("call.errored", "dispatch")} <= said
     if "wrong_context" in bugs:

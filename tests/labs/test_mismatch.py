@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from rich.console import Console
 
-from labs._telemetry import lines
+from labs._logs import lines
 from labs.mismatch import LAB, expected
 from labs.mismatch.table import JOBS, LIMITS_AT_S
 from tests.labs._words import heard
@@ -71,10 +71,15 @@ def test_the_first_run_of_each_job_has_no_limits_and_the_last_one_has() -> None:
 
 
 def test_a_machine_has_its_own_name_and_clock() -> None:
-    """All that a module reads of the time of day is off, and how fast it passes is not."""
+    """All that a module reads of the time of day is off, and how fast it passes is not.
+
+    So are the times of spans: nothing of the lab loads the SDK before.
+    """
     code = (
         "import time, socket; from datetime import datetime; from time import time_ns;"
-        "print(socket.gethostname(), time.time(), time_ns(), time.monotonic())"
+        "from opentelemetry.sdk.trace import TracerProvider;"
+        "span = TracerProvider().get_tracer('test').start_span('test');"
+        "print(socket.gethostname(), time.time(), time_ns(), span.start_time, time.monotonic())"
     )
     argv = [
         sys.executable,
@@ -83,9 +88,9 @@ def test_a_machine_has_its_own_name_and_clock() -> None:
     ]
     before_s, monotonic_s = time.time(), time.monotonic()
     said = subprocess.run(argv, check=True, capture_output=True, text=True)
-    host, now_s, now_ns, passed_s = said.stdout.split()
+    host, now_s, now_ns, span_ns, passed_s = said.stdout.split()
     assert host == "n"
-    for at_s in (float(now_s), int(now_ns) / 1e9):
+    for at_s in (float(now_s), int(now_ns) / 1e9, int(span_ns) / 1e9):
         assert 60 <= at_s - before_s < 60 + time.time() - before_s
     assert monotonic_s <= float(passed_s) <= time.monotonic()
 

@@ -41,7 +41,11 @@ def test_a_recorded_incident_is_found_again(path: Path) -> None:
     assert outcome.failed == {}
     bugs = path.name.partition(".")[0]
     expected = lab.expected(lab.choose(bugs))
-    found = Outcome.of(expected, [dict(one.as_json()) for one in outcome.findings])
+    found = Outcome.of(
+        expected,
+        [dict(one.as_json()) for one in outcome.findings],
+        [dict(one) for one in outcome.switched],
+    )
     assert (found.missing, found.surprising) == (frozenset(), frozenset())
     if bugs == "all":
         made = pages.files(lab, outcome)

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from labs._kit import LabProcessError, Runner
-from labs._telemetry import lines
+from labs._logs import lines
 from labs.webinstall import LAB, expected
 from labs.webinstall.options import INSTANCE, SUPERVISOR_LOG
 from labs.webinstall.supervisor import RETRIES

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
+from threading import Thread
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -325,6 +327,44 @@ def test_a_person_who_forces_it_off_is_not_overruled(switches: Switches) -> None
         assert level(switches, watched.now) == 0
     looked(degrading, watched, 5)
     assert level(switches, watched.now) == 1
+
+
+def test_a_prometheus_that_is_away_is_asked_once_a_look(switches: Switches) -> None:
+    """Or each query would wait for it, and levels would end that findings hold."""
+    watched, asked = Watched(), []
+    watched.findings = [storm()]
+    with socket.create_server(("127.0.0.1", 0)) as away:
+
+        def hang_up() -> None:
+            while True:
+                with suppress(OSError):
+                    one, _ = away.accept()
+                    asked.append(one)
+                    one.close()
+                if away.fileno() < 0:
+                    return
+
+        Thread(target=hang_up, daemon=True).start()
+        rungs = [{"level": "L1", "query": "up"}, {"level": "L2", "query": "up", "samples": "up"}]
+        policies = [
+            {"service": "a", "rungs": rungs},
+            {"service": "b", "rungs": rungs},
+            {"service": "orders", "rungs": [{"level": "L1", "findings": ["retry_storm"]}]},
+        ]
+        config = Degrade.model_validate(
+            {
+                "prometheus": f"http://127.0.0.1:{away.getsockname()[1]}",
+                "policies": [{**one, "dry_run": False} for one in policies],
+            }
+        )
+        degrading = Degrading(config, switches, watched.known, watched.clock)
+        degrading.look()
+        assert len(asked) == 1
+        degrading.look()
+        assert len(asked) == 2
+        assert degrading.errors.keys() == {"a", "b"}
+        assert level(switches, watched.now) == 1
+        away.shutdown(socket.SHUT_RDWR)
 
 
 @pytest.mark.parametrize(
