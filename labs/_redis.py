@@ -25,9 +25,12 @@ def redis(name: str, work: Path) -> Command:
         held.bind(("127.0.0.1", 0))
         port: int = held.getsockname()[1]
     work.mkdir(parents=True, exist_ok=True)
+    # It takes no notice of a leash (see labs._runner): Linux ends it when its starter has died.
+    leash = ("setpriv", "--pdeathsig", "TERM") if shutil.which("setpriv") else ()
     return Command(
         name,
         (
+            *leash,
             *("redis-server", "--bind", "127.0.0.1", "--port", str(port)),
             *("--save", "", "--appendonly", "no", "--dir", str(work)),
         ),

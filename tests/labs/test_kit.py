@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from labs._kit import Command, LabProcessError, Runner, find_labs
+from tests.needs import need
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -140,11 +141,21 @@ def test_a_slow_start_is_given_up(tmp_path: Path) -> None:
         pass
 
 
-def test_none_outlives_a_parent_that_was_killed(tmp_path: Path) -> None:
-    """SIGKILL lets nobody tidy up: the children notice by themselves."""
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(f"Command('good', (sys.executable, '-c', {_SERVE!r}))", id="ours"),
+        pytest.param("redis('good', Path(sys.argv[1]))", id="redis"),
+    ],
+)
+def test_none_outlives_a_parent_that_was_killed(tmp_path: Path, command: str) -> None:
+    """SIGKILL lets nobody tidy up: the children notice by themselves, or the system does."""
+    if command.startswith("redis"):
+        need("redis-server", "apt-get install redis-server")
     parent = (
         "import sys, time; from pathlib import Path; from labs._kit import Command, Runner\n"
-        f"serve = Command('good', (sys.executable, '-c', {_SERVE!r}))\n"
+        "from labs._redis import redis\n"
+        f"serve = {command}\n"
         "with Runner([serve], Path(sys.argv[1])) as runner:\n"
         "    print(runner.pids['good'], flush=True); time.sleep(600)\n"
     )
