@@ -7,7 +7,7 @@ targeting key is the service that it asks for. Everything is answered from memor
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any, Final, Literal, NotRequired
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import orjson
 from aiohttp import web
@@ -55,7 +55,7 @@ class FlagsJson(TypedDict):
 class FlagErrorJson(TypedDict):
     """Why a flag has no value, in the protocol's words and in ours."""
 
-    key: NotRequired[str]
+    key: str | None
     errorCode: Code
     errorDetails: str
 
@@ -116,9 +116,8 @@ def _service(body: bytes) -> str | web.Response:
 
 
 def _refused(code: Code, details: str, key: str | None = None, status: int = 400) -> web.Response:
-    said: FlagErrorJson = {"errorCode": code, "errorDetails": details}
-    if key is not None:
-        said["key"] = key.encode(errors="replace").decode()  # an address may hold any bytes
+    named = key and key.encode(errors="replace").decode()  # an address may hold any bytes
+    said: FlagErrorJson = {"key": named, "errorCode": code, "errorDetails": details}
     return _json(said, status)
 
 
