@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
 _LABELS: Final = ("detector", "service", "queue", "severity", "team")
+_ENDS: Final = ("confirmed", "resolved", "retracted")
 _DELAYS: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
 
 
@@ -34,6 +35,7 @@ class Watched(Protocol):
 
     store: Any
     judge: Any
+    causes: dict[tuple[str, str], str]
     files: Any
     intake: Any
     forward: Any
@@ -70,6 +72,7 @@ class Metrics(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield every metric family."""
         yield from self._findings()
+        yield from self._verdicts()
         yield from self._judging()
         yield from self._of.work.collect()
         yield from degrade.collect(
@@ -136,14 +139,27 @@ class Metrics(Collector):
         for labels, age in sorted(oldest.items()):
             ages.add_metric(labels, age)
         yield ages
+
+    def _verdicts(self) -> Iterator[Metric]:
+        judge = self._of.judge
         total = CounterMetricFamily(
             "zombiewatch_verdicts",
             "Verdicts reached; a retracted one was a false alarm.",
             labels=("detector", "verdict"),
         )
-        for detector, verdict in sorted(judge.totals):
-            total.add_metric((detector, verdict), judge.totals[detector, verdict])
+        # from the start: of a counter that is born at 1 nobody sees the first
+        zeros = {(one.name, verdict): 0 for one in judge.detectors for verdict in _ENDS}
+        for labels, number in sorted({**zeros, **judge.totals}.items()):
+            total.add_metric(labels, number)
         yield total
+        cause = GaugeMetricFamily(
+            "zombiewatch_finding_cause",
+            "What the findings of a detector for a service seem to follow from: its detector.",
+            labels=("detector", "service", "cause"),
+        )
+        for (detector, service), head in sorted(self._of.causes.items()):
+            cause.add_metric((detector, self._service.take(service), head), 1)
+        yield cause
         yield self._delays()
 
     def _delays(self) -> Metric:

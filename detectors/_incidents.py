@@ -239,3 +239,13 @@ def _ordered(
         link.causes = [clusters[one] for one in order[:-1] if one in causes[at]]
         link.depth = max((1 + one.depth for one in link.causes), default=0)
     return order
+
+
+def causes(found: Iterable[Incident]) -> dict[tuple[str, str], str]:
+    """Return, by detector and service of what follows, the detector of its incident's head."""
+    return {
+        (cluster.detector, cluster.service): one.head.detector
+        for one in found
+        for cluster in one.clusters
+        if cluster.causes
+    }

@@ -64,7 +64,8 @@ class Detector:
     over its row `a`: whenever anything is found, some row of some of these meets it. It may be met
     in vain; thresholds stand in it only where the relation has service, queue and name. `blinds`
     says that while its finding lasts a service of the side in its evidence is not heard: silence
-    at that time proves nothing.
+    at that time proves nothing. So many findings of a service at once as `wakes` says wake
+    somebody, whatever their severity (0: only those that are critical).
     """
 
     severity: Literal["info", "warning", "critical"]
@@ -82,6 +83,7 @@ class Detector:
     every_s: float = 0.0
     only_if: Mapping[str, str] = field(default_factory=dict)
     blinds: bool = False
+    wakes: int = 0
     name: str = ""
     doc: str = ""
 

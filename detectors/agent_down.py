@@ -73,6 +73,7 @@ def _stop(ago_s: float, *, clean: bool, **more: object) -> dict[str, object]:
 
 DETECTOR = Detector(
     severity="warning",
+    wakes=1,
     witness="agent",
     every_s=15.0,
     follows=("crash_loop", "collection_lag"),

@@ -58,6 +58,7 @@ _NEXT = _life(4, -20, 20, clean=None)
 
 DETECTOR = Detector(
     severity="warning",
+    wakes=1,
     every_s=15,
     follows=("rate_limited", "auth_failure"),
     thresholds={

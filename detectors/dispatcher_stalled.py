@@ -71,6 +71,7 @@ def _due(ago_s: float = 61.0, **more: object) -> list[dict[str, object]]:
 
 DETECTOR = Detector(
     severity="critical",
+    wakes=1,
     every_s=15.0,
     follows=("crash_loop", "rate_limited", "auth_failure"),
     witness="agent",

@@ -36,6 +36,7 @@ _SEEN = [
 
 DETECTOR = Detector(
     severity="warning",
+    wakes=5,
     follows=(
         "swallowed_error",
         "slow_report",

@@ -56,6 +56,7 @@ def _heard(ago_s: float, **more: object) -> dict[str, object]:
 
 DETECTOR = Detector(
     severity="critical",
+    wakes=1,
     every_s=15.0,
     follows=("dispatcher_stalled", "crash_loop", "agent_down", "source_dark"),
     thresholds={

@@ -45,6 +45,7 @@ def _ended(
 
 DETECTOR = Detector(
     severity="warning",
+    wakes=5,
     lasts="occurrence",
     every_s=15.0,
     follows=(

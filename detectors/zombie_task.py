@@ -36,6 +36,7 @@ _SEEN = [
 
 DETECTOR = Detector(
     severity="warning",
+    wakes=5,
     follows=(
         "gave_up_but_committed",
         "agent_down",

@@ -31,6 +31,7 @@ from zombiewatch.operations import (
     Signature,
     Words,
 )
+from zombiewatch.runbooks import runbooks
 from zombiewatch.sayings import SayingError
 from zombiewatch.switches import ConflictError, SwitchError
 
@@ -90,6 +91,7 @@ class Api:
             ops.METRICS: self._metrics,
             ops.HEALTH: self._health,
             ops.READY: self._ready,
+            ops.RUNBOOK: self._runbook,
             ops.DOCUMENT: self._document,
             ops.FINDINGS: self._findings,
             ops.FINDING: self._finding,
@@ -144,6 +146,13 @@ class Api:
             raise web.HTTPNotFound
         body, content_type = found
         return web.Response(body=body, headers={"Content-Type": content_type})
+
+    async def _runbook(self, request: web.Request) -> web.Response:
+        pages = await asyncio.to_thread(runbooks)
+        page = pages.get(request.match_info["name"])
+        if page is None:
+            raise web.HTTPNotFound(text=f"runbooks are {', '.join(sorted(pages))}")
+        return web.Response(text=page, content_type="text/markdown")
 
     async def _metrics(self, request: web.Request) -> web.Response:
         body, content_type = self._service.metrics.render(request.headers.get("Accept", ""))

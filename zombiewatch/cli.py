@@ -375,6 +375,46 @@ def replay(
     console.print(render(outcome, tried, console.width))
 
 
+@app.command(
+    epilog="zombiewatch rules --page http://watch.example:9797 > /etc/prometheus/zombiewatch.yml"
+)
+def rules(
+    target: Annotated[
+        str, typer.Option(help="prometheus-2.42, latest, vmalert or prometheusrule.")
+    ] = "prometheus-2.42",
+    page: Annotated[
+        str, typer.Option(help="Where people reach the sidecar: alerts link to it.")
+    ] = "http://127.0.0.1:9797",
+    alertmanager: Annotated[
+        str, typer.Option(help="Where people reach Alertmanager, to silence.")
+    ] = "http://127.0.0.1:9093",
+    dashboard: Annotated[
+        str | None, typer.Option(help="A dashboard: it is given from, to and var-service.")
+    ] = None,
+    objective: Annotated[
+        float,
+        typer.Option(
+            help="The share of tasks that are to end with the verdict that they deserve.",
+            min=0.5,
+            max=0.99999,
+        ),
+    ] = 0.999,
+) -> None:
+    """Write the rules by which Prometheus (or vmalert) alerts, made from the detectors."""
+    from alerts.rules.links import Links
+    from alerts.rules.write import TARGETS
+    from alerts.rules.write import rules as written
+    from detectors._kit import load
+
+    chosen = next((one for one in TARGETS if one == target), None)
+    if chosen is None:
+        raise fail(f"--target is one of {', '.join(TARGETS)}", 2)
+    links = Links(
+        page.rstrip("/"), alertmanager.rstrip("/"), dashboard.rstrip("/") if dashboard else None
+    )
+    typer.echo(written(load(), links, chosen, objective=objective), nl=False)
+
+
 @app.command(epilog="zombiewatch explain t-17")
 def explain(
     identifier: Annotated[

@@ -372,6 +372,10 @@ READY: Final = Operation(
     "ready", "GET", "/readyz", "Says whether all that was kept has been applied.",
     media=(TEXT,), refuses={503: "Not yet."},
 )  # fmt: skip
+RUNBOOK: Final = Operation(
+    "runbook", "GET", "/runbooks/{name}", "What an alert means, and what to do.",
+    media=("text/markdown",), parts={"name": ASSET}, refuses={404: "There is no such runbook."},
+)  # fmt: skip
 DOCUMENT: Final = Operation(
     "document", "GET", "/api/v1/openapi.json", "This document.", answer=dict[str, Any]
 )

@@ -27,7 +27,7 @@ from collector.schedule import Schedule
 from collector.scrub import Scrub
 from collector.store.limits import Limits
 from collector.store.store import Store
-from detectors._incidents import Incident, incidents
+from detectors._incidents import Incident, causes, incidents
 from detectors._judge import Judge, Report
 from detectors._kit import load
 from model.clock import system_clock
@@ -139,6 +139,7 @@ class Service:
         self.metrics = Metrics(self, labels_max=config.labels_max)
         self.last_report: Report | None = None
         self.judged_us: dict[str, int] = {}
+        self.causes: dict[tuple[str, str], str] = {}
         self.started_us = clock()
         self.ready = False
         self.telemetry = self._telemetry()
@@ -282,6 +283,8 @@ class Service:
         for name in report.took_s.keys() - report.failed.keys():
             self.judged_us[name] = now
         self.last_report = report
+        if report.changed:
+            self.causes = causes(self.incidents())
         for one in report.changed:
             if one.verdict in {"confirmed", "unknown", "resolved", "retracted"}:
                 _LOG.info("%s %s %s: %s", one.verdict, one.detector, one.subject, one.fix)

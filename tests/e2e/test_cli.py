@@ -31,6 +31,7 @@ COMMANDS = (
     "switch clear",
     "switch list",
     "switch history",
+    "rules",
     "sql",
     "replay",
     "exec",

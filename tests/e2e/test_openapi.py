@@ -38,6 +38,7 @@ assets.values = ["page.js", "page.css"]
 queries.values = ["SELECT 1", "SELECT * FROM attempts"]
 lengths.values = ["90s", "30m", "2h", "1h30m"]
 services.values = ["orders"]
+runbooks.values = ["zombie_task", "sidecar"]
 flags.values = ["degrade.level", "degrade.shed"]
 
 [[operations]]
@@ -51,6 +52,10 @@ parameters = {{ "path.id" = {{ dictionary = "told" }} }}
 [[operations]]
 include-operation-id = "static"
 parameters = {{ "path.name" = {{ dictionary = "assets" }} }}
+
+[[operations]]
+include-operation-id = "runbook"
+parameters = {{ "path.name" = {{ dictionary = "runbooks" }} }}
 
 [[operations]]
 include-operation-id = "sql"

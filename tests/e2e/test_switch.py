@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from contextlib import contextmanager
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from tests.e2e._prometheus import prometheus
 from tests.e2e._scheduler import QUICK, Scheduler
 from tests.e2e._sidecar import Running, call, eventually, named, zombiewatch
-from tests.needs import need
-from tests.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -155,45 +151,11 @@ def test_a_zombie_raises_a_level_and_its_end_lowers_it(tmp_path: Path, *, dry_ru
 # By a Prometheus
 
 
-@contextmanager
-def prometheus(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
-    """Yield the address of a real Prometheus, which scrapes nothing, and its process."""
-    folder.mkdir()
-    rules = folder / "prometheus.yml"
-    rules.write_text("global: {}\n")
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [
-                need("prometheus", "apt-get install prometheus"),
-                f"--config.file={rules}",
-                f"--storage.tsdb.path={folder / 'data'}",
-                f"--web.listen-address=127.0.0.1:{port}",
-            ],
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        eventually(True, lambda: _answers(f"{url}/-/ready"))
-        yield url, process
-    finally:
-        process.terminate()
-        process.wait()
-
-
 @pytest.fixture(scope="module")
 def shared_prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """One that many tests ask."""
-    with prometheus(tmp_path_factory.mktemp("prometheus") / "one") as (url, _):
+    with prometheus(tmp_path_factory.mktemp("prometheus")) as (url, _):
         yield url
-
-
-def _answers(url: str) -> bool:
-    try:
-        return call("GET", url).status == HTTPStatus.OK
-    except OSError:
-        return False
 
 
 def asking(query: str, url: str, **more: object) -> dict[str, Any]:
