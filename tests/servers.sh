@@ -27,6 +27,7 @@ want() {
 }
 
 want promtool prometheus "checks the alert rules"
+want amtool prometheus-alertmanager "is given the alerts, and tells people"
 want vmalert victoria-metrics "reads the rules that are made for it"
 want redis-server redis-server "Celery's broker and result backend, and the queue of two labs"
 want supervisord supervisor "the supervisor of the lab webinstall"

@@ -415,6 +415,49 @@ def rules(
     typer.echo(written(load(), links, chosen, objective=objective), nl=False)
 
 
+@app.command(
+    epilog="zombiewatch alertmanager -c zombiewatch.yaml --into /etc/alertmanager/alertmanager.yml"
+    " > new.yml"
+)
+def alertmanager(
+    config: ConfigPath = None,
+    into: Annotated[
+        Path | None,
+        typer.Option(help="A configuration in use: what it has stays, and ours is put into it."),
+    ] = None,
+    template: Annotated[
+        bool, typer.Option("--template", help="Write the template of messages instead.")
+    ] = False,
+    sets: Set = None,
+) -> None:
+    """Write Alertmanager's configuration: who is told of our alerts, and what mutes what.
+
+    Receivers are those of `alertmanager.receivers`. The file is written to standard output, the one
+    given with --into is not changed; its comments are not kept.
+    """
+    import yaml
+
+    from alerts.alertmanager import config as written
+    from zombiewatch.settings import gather
+    from zombiewatch.sources import ConfigError
+
+    if template:
+        typer.echo(written.TEMPLATE.read_text(), nl=False)
+        return
+    try:
+        telling = gather(config, _overrides(sets, {})).config.alertmanager.telling()
+    except ConfigError as error:
+        raise fail(error, 2) from None
+    try:
+        if into is None:
+            made = written.config(telling)
+        else:
+            made = written.merged(yaml.safe_load(into.read_text()) or {}, telling)
+    except (OSError, ValueError, yaml.YAMLError, AttributeError) as error:
+        raise fail(f"{into}: {error}") from None
+    typer.echo(yaml.safe_dump(made, sort_keys=False, allow_unicode=True, width=1000), nl=False)
+
+
 @app.command(epilog="zombiewatch explain t-17")
 def explain(
     identifier: Annotated[

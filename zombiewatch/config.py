@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 from collector.rules import Rule
 from collector.scrub import Scrub
 from model.phases import Side
+from zombiewatch._alertmanager import Alertmanager
 from zombiewatch._audience import Owns, Quiet, Selected
 from zombiewatch._celery import Celery
 from zombiewatch._degrade import Degrade
@@ -30,6 +31,7 @@ from zombiewatch._values import (
 )
 
 __all__ = [
+    "Alertmanager",
     "Celery",
     "Config",
     "Degrade",
@@ -201,6 +203,7 @@ class Config(Section):
     )
     quiet: tuple[Quiet, ...] = Field((), description="Times in which nobody is told.")
     degrade: Degrade = Field(default_factory=Degrade)
+    alertmanager: Alertmanager = Field(default_factory=Alertmanager)
     learning_s: Seconds = Field(
         0.0,
         ge=0,

@@ -14,6 +14,9 @@ from urllib.parse import quote_plus
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+SOURCE: Final = "zombiewatch"
+"""The label `source` of each of our alerts: by it Alertmanager knows them."""
+
 _LABEL: Final = re.compile(r"<(\w+)>")
 _OPTION: Final = re.compile(r"\[\[(\w+): ([^\]]*)\]\]")
 
@@ -91,7 +94,8 @@ class Alert:
 
     def own_labels(self) -> dict[str, str]:
         """Return the labels that the rule itself adds."""
-        return {**({"severity": self.severity} if self.severity else {}), **self.labels}
+        severity = {"severity": self.severity} if self.severity else {}
+        return {**severity, **self.labels, "source": SOURCE}
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ COMMANDS = (
     "switch list",
     "switch history",
     "rules",
+    "alertmanager",
     "sql",
     "replay",
     "exec",

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
-import yaml
 
 from alerts.rules.links import Links
 from alerts.rules.rule import Record
 from alerts.rules.write import TARGETS, groups
 from detectors._kit import load
 from tests.alerts import _promlint
-from tests.e2e._prometheus import prometheus
+from tests.e2e._prometheus import firing, prometheus, scraping, soon
 from tests.e2e._scheduler import QUICK, Scheduler
 from tests.e2e._sidecar import Running, call, eventually, zombiewatch
 from zombiewatch.generate import ROOT
@@ -65,27 +64,6 @@ def test_the_sidecar_serves_the_runbooks(shared: Running) -> None:
     assert "zombie_task" in missing.body.decode()
 
 
-def firing(url: str) -> dict[str, dict[str, Any]]:
-    """Return the alerts that fire, by name."""
-    answer = call("GET", f"{url}/api/v1/alerts").json()
-    return {
-        one["labels"]["alertname"]: one
-        for one in answer["data"]["alerts"]
-        if one["state"] == "firing"
-    }
-
-
-def soon(rules: str) -> str:
-    """Return *rules* with each evaluated every second, and holding for one at most."""
-    said = yaml.safe_load(rules)
-    for group in said["groups"]:
-        group["interval"] = "1s"
-        for rule in group["rules"]:
-            if "for" in rule:
-                rule["for"] = "1s"
-    return yaml.safe_dump(said)
-
-
 @pytest.mark.slow
 def test_a_zombie_becomes_an_alert_and_a_dead_sidecar_does_not_end_it(tmp_path: Path) -> None:
     """With its links and its labels; and that nobody looks any more is told."""
@@ -93,16 +71,7 @@ def test_a_zombie_becomes_an_alert_and_a_dead_sidecar_does_not_end_it(tmp_path: 
         where = sidecar.url()
         rules = tmp_path / "rules.yml"
         rules.write_text(soon(written("--page", where)))
-        config = {
-            "global": {"scrape_interval": "1s"},
-            "rule_files": [str(rules)],
-            "scrape_configs": [
-                {
-                    "job_name": "zombiewatch",
-                    "static_configs": [{"targets": [where.removeprefix("http://")]}],
-                }
-            ],
-        }
+        config = scraping(where, rules)
         with prometheus(tmp_path / "prometheus", config) as (url, _):
             eventually({"ZombiewatchWatchdog"}, lambda: set(firing(url)))
             Scheduler(sidecar, queue="night").loses("lost")

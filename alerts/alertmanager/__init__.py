@@ -1,0 +1,1 @@
+"""Alertmanager's configuration for our alerts: who is told, what mutes what, how it reads."""
