@@ -43,6 +43,7 @@ class Watched(Protocol):
     work: Any
     switches: Any
     degrading: Any
+    pushing: Any
     otlp_connections: Any
     clock: Callable[[], int]
     judged_us: dict[str, int]
@@ -80,6 +81,7 @@ class Metrics(Collector):
         )
         yield from self._input()
         yield from self._forwarding()
+        yield from self._pushing()
         yield from self._celery()
         yield from self._storage()
 
@@ -331,6 +333,19 @@ class Metrics(Collector):
             "zombiewatch_forward_queued_bytes", "Export requests that wait to be sent on.",
             value=forward.queued_bytes,
         )  # fmt: skip
+
+    def _pushing(self) -> Iterator[Metric]:
+        pushing = self._of.pushing
+        if pushing is None:
+            return
+        told = CounterMetricFamily(
+            "zombiewatch_pushes",
+            "How often Alertmanager was told what fires, and took it or not.",
+            labels=("outcome",),
+        )
+        told.add_metric(("taken",), pushing.sent)
+        told.add_metric(("failed",), pushing.failed)
+        yield told
 
     def _celery(self) -> Iterator[Metric]:
         if self._of.celery is None:

@@ -1,18 +1,35 @@
 """Settings of what `zombiewatch alertmanager` writes: how each tier of alerts is told."""
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from alerts.alertmanager.config import Hours, Telling
-from zombiewatch._values import Name, Section
+from zombiewatch._nearest import refuse
+from zombiewatch._values import Name, Seconds, Section
 
 Receiver = Literal["critical", "warning", "info", "changes", "watchdog"]
 
 
 class Alertmanager(Section):
-    """How people are told, by Alertmanager. Only `zombiewatch alertmanager` reads this."""
+    """How people are told, by Alertmanager.
 
+    `receivers`, `hours` and `template` are for what `zombiewatch alertmanager` writes; with `url`
+    the sidecar itself tells, for those without Prometheus: let one of the two tell, not both.
+    """
+
+    url: Name | None = Field(
+        None, description="The Alertmanager that the sidecar tells: http://127.0.0.1:9093."
+    )
+    push_every_s: Seconds = Field(
+        30.0, ge=0.2, description="How often it is told what fires, for as long as it does."
+    )
+    lasts_s: Seconds = Field(
+        900.0, gt=0, description="How long an alert lasts that is not told again: if we are gone."
+    )
+    page: Name = Field(
+        "http://127.0.0.1:9797", description="Where people reach this sidecar: alerts link to it."
+    )
     receivers: dict[Receiver, dict[Name, list[dict[str, Any]]]] = Field(
         default_factory=dict,
         description="By tier (critical, warning, info, changes, watchdog): Alertmanager's own"
@@ -27,6 +44,12 @@ class Alertmanager(Section):
         None,
         description="Where the template lies that `zombiewatch alertmanager --template` writes.",
     )
+
+    @model_validator(mode="after")
+    def _lasts_long_enough(self) -> Self:
+        if self.lasts_s < 2 * self.push_every_s:
+            raise refuse("it must be at least twice push_every_s", at="lasts_s")
+        return self
 
     def telling(self) -> Telling:
         """Return it as the writer has it."""

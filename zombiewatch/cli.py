@@ -25,6 +25,8 @@ app.add_typer(config_app, name="config")
 findings_app = typer.Typer()
 app.add_typer(findings_app, name="findings")
 app.add_typer(switching.app, name="switch")
+alerts_app = typer.Typer(help="Try alerts out.", no_args_is_help=True)
+app.add_typer(alerts_app, name="alerts")
 
 ConfigPath = Annotated[
     Path | None,
@@ -456,6 +458,46 @@ def alertmanager(
     except (OSError, ValueError, yaml.YAMLError, AttributeError) as error:
         raise fail(f"{into}: {error}") from None
     typer.echo(yaml.safe_dump(made, sort_keys=False, allow_unicode=True, width=1000), nl=False)
+
+
+@alerts_app.command(
+    "test", epilog="zombiewatch alerts test --url http://127.0.0.1:9093 --severity critical"
+)
+def alerts_test(
+    url: Annotated[
+        str, typer.Option(help="Address of the Alertmanager.")
+    ] = "http://127.0.0.1:9093",
+    severity: Annotated[str, typer.Option(help="critical, warning or info.")] = "warning",
+    service: Annotated[str, typer.Option(help="The service that it is of.")] = "test",
+    team: Annotated[str | None, typer.Option(help="The team whose it is.")] = None,
+    wait: Annotated[
+        float, typer.Option(help="Seconds to wait until it has been told.", min=0)
+    ] = 90.0,
+    as_json: AsJson = False,
+) -> None:
+    """Send one alert to Alertmanager, and say whom it reaches: receivers, and if they took it.
+
+    Exit status: 0 if somebody was told, 1 if nobody was, within the time. It is over by itself
+    soon after.
+    """
+    from zombiewatch.alerting import PushError, try_out
+
+    try:
+        told = try_out(
+            url, severity=severity, service=service, team=team, wait_s=wait, say=_tell_err
+        )
+    except PushError as error:
+        raise fail(error) from None
+    if as_json:
+        print_json(told.as_json())
+    else:
+        for line in told.lines():
+            typer.echo(line)
+    raise typer.Exit(0 if told.good else 1)
+
+
+def _tell_err(text: str) -> None:
+    typer.echo(text, err=True)
 
 
 @app.command(epilog="zombiewatch explain t-17")

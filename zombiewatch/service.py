@@ -9,9 +9,11 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from alerts import push
 from alerts.audience import DISMISSED, Audience, Owner
 from alerts.degrade.lease import LEVELS
 from alerts.metrics import Metrics
+from alerts.rules.links import Links
 from alerts.work import Work
 from collector import expected
 from collector.expected import Expected
@@ -35,6 +37,7 @@ from model.units import iso, us
 from zombiewatch import sayings, tls
 from zombiewatch.degrading import Degrading
 from zombiewatch.findings import FindingsFile
+from zombiewatch.pushing import Pushing
 from zombiewatch.sayings import SayingError, Sayings
 from zombiewatch.switches import Switches
 
@@ -45,6 +48,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from alerts.degrade.lease import Level
+    from alerts.push import Pushed
     from collector.receivers.celery.receiver import Celery
     from collector.receivers.otlp_grpc import OtlpGrpc
     from collector.rules import Rule
@@ -111,6 +115,7 @@ class Service:
             place=self.audience.place,
         )
         self.degrading = Degrading(config.degrade, self.switches, self._known, clock)
+        self.pushing = self._pushing()
         self.intake = Intake(
             self.store.append,
             clock,
@@ -160,6 +165,14 @@ class Service:
                 timeout_s=said.timeout_s,
                 retry_for_s=said.retry_for_s,
             )
+        )
+
+    def _pushing(self) -> Pushing | None:
+        said = self.config.alertmanager
+        if said.url is None:
+            return None
+        return Pushing(
+            said.url, self._firing, self.clock, every_s=said.push_every_s, lasts_s=said.lasts_s
         )
 
     def _celery(self) -> Celery | None:
@@ -236,6 +249,8 @@ class Service:
             self.forward.start()
         self._judging.start()
         self.degrading.start()
+        if self.pushing:
+            self.pushing.start()
         self.ready = True
 
     def finish(self) -> None:
@@ -245,6 +260,8 @@ class Service:
         if self._judging.is_alive():
             self._judging.join()
         self.degrading.stop()
+        if self.pushing:
+            self.pushing.stop()
         self.judge.save()
         self.expected.stop()
         if self.celery:
@@ -295,6 +312,18 @@ class Service:
         stale_us = self.clock() - us(_JUDGED_LATELY * self.config.evaluate_every_s + _JUDGED_S)
         judged = {name for name, at in list(self.judged_us.items()) if at >= stale_us}
         return self._shown(), frozenset(judged - set(self.judge.failing))
+
+    def _firing(self) -> tuple[list[Pushed], frozenset[str]]:
+        """Return what Alertmanager is to be told, and the detectors that have judged lately."""
+        said, now = self.config.alertmanager, self.clock()
+        findings, judged = self._known()
+        links = Links(said.page.rstrip("/"), (said.url or "").rstrip("/"))
+        by_name = {one.name: one for one in self.judge.detectors}
+        forced = (self.switches.of(service, now) for service in self.switches.services())
+        return [
+            *push.of_findings(findings, by_name, self.causes, links),
+            *push.of_switches(one for one in forced if one is not None),
+        ], judged
 
     # -- what the API shows -----------------------------------------------------------------
 

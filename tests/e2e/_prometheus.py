@@ -29,22 +29,27 @@ def prometheus(
 
 @contextmanager
 def alertmanager(
-    folder: Path, config: Mapping[str, Any]
+    folder: Path, config: Mapping[str, Any], *, port: int | None = None
 ) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """Yield the address of an Alertmanager with *config*, and its process."""
     name, alone = "prometheus-alertmanager", "--cluster.listen-address="
-    with _server(name, folder, config, "--storage.path", alone) as made:
+    with _server(name, folder, config, "--storage.path", alone, port=port) as made:
         yield made
 
 
 @contextmanager
 def _server(
-    name: str, folder: Path, config: Mapping[str, Any], storage: str, *more: str
+    name: str,
+    folder: Path,
+    config: Mapping[str, Any],
+    storage: str,
+    *more: str,
+    port: int | None = None,
 ) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     folder.mkdir(exist_ok=True)
     path = folder / "config.yml"
     path.write_text(yaml.safe_dump(dict(config)))
-    address = f"127.0.0.1:{free_port()}"
+    address = f"127.0.0.1:{port or free_port()}"
     url = f"http://{address}"
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import threading
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import pytest
-import yaml
 
 from tests.e2e._prometheus import alertmanager, firing, prometheus, scraping, soon
 from tests.e2e._scheduler import QUICK, Scheduler
 from tests.e2e._sidecar import Running, call, eventually, zombiewatch
+from tests.e2e._told import Told, told_by
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,51 +19,6 @@ if TYPE_CHECKING:
 
 WINDOW: Final = "6s"
 """For so long a missed scrape is bridged here; five minutes in the rules that are shipped."""
-
-
-class Told:
-    """A webhook: keeps what Alertmanager posts, by the path that it posts to."""
-
-    def __init__(self) -> None:
-        self.messages: list[tuple[str, dict[str, Any]]] = []
-        told = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                told.messages.append((self.path, json.loads(body)))
-                self.send_response(200)
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-    def of(self, name: str, service: str, status: str = "firing") -> list[dict[str, Any]]:
-        """Return the alerts *name* of *service* that somebody was told of, in that *status*."""
-        return [
-            alert
-            for _, message in self.messages
-            for alert in message["alerts"]
-            if alert["status"] == status
-            and alert["labels"]["alertname"] == name
-            and alert["labels"].get("service") == service
-        ]
-
-    def paths(self, name: str) -> set[str]:
-        """Return where alerts of that *name* were told."""
-        return {
-            path
-            for path, message in self.messages
-            if any(alert["labels"]["alertname"] == name for alert in message["alerts"])
-        }
 
 
 @dataclass
@@ -103,21 +55,10 @@ def chain(tmp_path: Path) -> Iterator[Chain]:
     with ExitStack() as stack:
         told = Told()
         stack.callback(told.close)
-        receivers = {
-            tier: {"webhook_configs": [{"url": f"{told.url}/{tier}"}]}
-            for tier in ("critical", "warning", "changes")
-        }
-        settings = {**QUICK, "alertmanager": {"receivers": receivers}}
-        sidecar = stack.enter_context(Running(tmp_path / "sidecar", settings))
-        path = tmp_path / "zombiewatch.yaml"
-        path.write_text(yaml.safe_dump({"alertmanager": {"receivers": receivers}}))
-        made = zombiewatch("alertmanager", "-c", str(path))
-        assert made.returncode == 0, made.stderr
-        said = made.stdout.replace("group_wait: 30s", "group_wait: 2s")
-        said = said.replace("group_interval: 5m", "group_interval: 1s")
-        where, _ = stack.enter_context(
-            alertmanager(tmp_path / "alertmanager", yaml.safe_load(said))
-        )
+        receivers = told.receivers("critical", "warning", "changes")
+        sidecar = stack.enter_context(Running(tmp_path / "sidecar", QUICK))
+        config = told_by(tmp_path, receivers)
+        where, _ = stack.enter_context(alertmanager(tmp_path / "alertmanager", config))
         rules = tmp_path / "rules.yml"
         rules.write_text(soon(zombiewatch("rules", "--page", sidecar.url()).stdout, WINDOW))
         config = scraping(sidecar.url(), rules, where)

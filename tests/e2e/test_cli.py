@@ -33,6 +33,8 @@ COMMANDS = (
     "switch history",
     "rules",
     "alertmanager",
+    "alerts",
+    "alerts test",
     "sql",
     "replay",
     "exec",

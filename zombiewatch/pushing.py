@@ -1,0 +1,116 @@
+"""Tells Alertmanager what fires, again and again while it does, and once that it is over."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+import urllib.error
+import urllib.request
+from typing import TYPE_CHECKING, Any, Final
+
+from model.units import us
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from alerts.push import Labels, Pushed
+    from model.clock import Clock
+
+_LOG: Final = logging.getLogger("zombiewatch.push")
+_ASK_S: Final = 5.0
+
+
+class PushError(Exception):
+    """Alertmanager did not take it; the message says why."""
+
+
+def post(base: str, alerts: Sequence[dict[str, Any]]) -> None:
+    """Give *alerts* to the Alertmanager at *base*. Raises PushError."""
+    url = f"{base.rstrip('/')}/api/v2/alerts"
+    headers = {"Content-Type": "application/json"}
+    try:
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        request = urllib.request.Request(url, json.dumps(alerts).encode(), headers)  # noqa: S310
+        with opener.open(request, timeout=_ASK_S) as answer:
+            answer.read()
+    except urllib.error.HTTPError as error:
+        text = error.read().decode(errors="replace")[:300]
+        raise PushError(f"{base} refuses alerts: {text or error}") from None
+    except (OSError, ValueError) as error:
+        raise PushError(f"{base} does not take alerts: {error}") from None
+
+
+class Pushing:
+    """Tells the Alertmanager at *base* every *every_s*.
+
+    *firing* returns what fires now, and which detectors' word counts: what one had found that does
+    not look any more is not over. An alert that is not told again is over after *lasts_s*.
+    """
+
+    def __init__(
+        self,
+        base: str,
+        firing: Callable[[], tuple[Iterable[Pushed], frozenset[str]]],
+        clock: Clock,
+        *,
+        every_s: float,
+        lasts_s: float,
+    ) -> None:
+        self._base = base
+        self._firing = firing
+        self._clock = clock
+        self._every_s = every_s
+        self._lasts_us = us(lasts_s)
+        self._told: dict[Labels, Pushed] = {}
+        self._stop = threading.Event()
+        self._telling = threading.Thread(target=self._loop, name="push", daemon=True)
+        self.sent = 0
+        self.failed = 0
+        """How often Alertmanager took what it was told, and did not."""
+
+    def start(self) -> None:
+        """Begin to tell."""
+        self._telling.start()
+
+    def stop(self) -> None:
+        """Tell no more: what was told last is over when its time has passed."""
+        self._stop.set()
+        if self._telling.is_alive():
+            self._telling.join()
+
+    def tell(self) -> None:
+        """Tell once, now. Raises PushError; what is over is told the next time, then."""
+        now_us = self._clock()
+        found, judged = self._firing()
+        fires = {one.labels: one for one in found}
+        for labels, one in self._told.items():
+            detector = dict(labels).get("detector")
+            if labels not in fires and detector is not None and detector not in judged:
+                fires[labels] = one
+        over = [one for labels, one in self._told.items() if labels not in fires]
+        said = [one.as_json(now_us + self._lasts_us) for one in fires.values()]
+        said += [one.as_json(now_us) for one in over]
+        if said:
+            post(self._base, said)
+        self._told = fires
+
+    def _loop(self) -> None:
+        next_at = time.monotonic()
+        was_well = True
+        while not self._stop.is_set():
+            try:
+                self.tell()
+                self.sent += 1
+                was_well = True
+            except PushError as error:
+                self.failed += 1
+                if was_well:  # once, not each half minute
+                    _LOG.warning("%s; trying on", error)
+                was_well = False
+            except Exception:  # noqa: BLE001 - the next time may be better
+                self.failed += 1
+                _LOG.exception("alerts could not be told")
+            next_at = max(next_at + self._every_s, time.monotonic())
+            self._stop.wait(next_at - time.monotonic())
