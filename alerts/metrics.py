@@ -51,6 +51,8 @@ class Watched(Protocol):
     started_us: int
     ready: bool
 
+    def hidden(self, lease: Any) -> Any: ...  # noqa: ANN401, D102 - findings, see Service
+
 
 class Metrics(Collector):
     """Collects at each scrape from what the sidecar holds in memory; asks no engine."""
@@ -77,7 +79,11 @@ class Metrics(Collector):
         yield from self._judging()
         yield from self._of.work.collect()
         yield from degrade.collect(
-            self._of.switches, self._of.degrading, self._of.clock(), self._service.take
+            self._of.switches,
+            self._of.degrading,
+            self._of.clock(),
+            self._service.take,
+            lambda lease: len(self._of.hidden(lease)),
         )
         yield from self._input()
         yield from self._forwarding()

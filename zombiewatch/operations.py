@@ -191,9 +191,13 @@ class OneIncidentJson(IncidentJson):
 
 
 class SwitchJson(LeaseJson):
-    """A switch, and whether it is the one that counts for its service."""
+    """A switch, whether it is the one that counts, and the findings that it then hides.
+
+    Hidden is what Alertmanager mutes by it: confirmed, and told to nobody for as long as it is set.
+    """
 
     in_force: bool
+    hides: list[int]
 
 
 class PolicyJson(TypedDict):

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from alerts.degrade.lease import Level
+    from alerts.degrade.lease import Lease, Level
     from alerts.push import Pushed
     from collector.receivers.celery.receiver import Celery
     from collector.receivers.otlp_grpc import OtlpGrpc
@@ -375,8 +375,10 @@ class Service:
         return {
             "now": iso(now),
             "switches": [
-                {**one.as_json(now), "in_force": one == self.switches.of(one.service, now)}
+                {**one.as_json(now), "in_force": counts, "hides": hidden if counts else []}
                 for one in self.switches.leases(now)
+                for counts in [one == self.switches.of(one.service, now)]
+                for hidden in [[each.id for each in self.hidden(one)]]
             ],
             "policies": [
                 {
@@ -388,6 +390,20 @@ class Service:
                 for one in self.config.degrade.policies
             ],
         }
+
+    def hidden(self, lease: Lease) -> list[Finding]:
+        """Return the findings that Alertmanager mutes while *lease* is in force."""
+        mutes = {"warning"} if lease.level == 1 else {"warning", "critical"} if lease.level else ()
+        firm = {one.name for one in self.judge.detectors if not one.degradable}
+        return [
+            one
+            for one in self._shown()
+            if one.verdict == "confirmed"
+            and not one.muted
+            and one.service == lease.service
+            and one.severity in mutes
+            and one.detector not in firm
+        ]
 
     def set_switch(
         self,

@@ -136,7 +136,7 @@ def _switches(switches: list[dict[str, Any]]) -> Table:
     from model.units import span_text
     from zombiewatch.explain import plain
 
-    table = _table("service", "level", "by", "why", "ends in", "change")
+    table = _table("service", "level", "by", "why", "ends in", "hides", "change")
     for one in switches:
         state = "" if one["in_force"] else " (dry run)" if one["dry_run"] else " (overruled)"
         table.add_row(
@@ -145,6 +145,7 @@ def _switches(switches: list[dict[str, Any]]) -> Table:
             f"{one['mode'].replace('_', ' ')}: {plain(one['set_by'])}",
             plain(one["reason"]),
             span_text(round(one["remaining_s"])),
+            str(len(one["hides"])),
             str(one["generation"]),
         )
     return table

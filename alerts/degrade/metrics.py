@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Final, Protocol
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -36,40 +37,17 @@ class Degrading(Protocol):
 
 
 def collect(
-    switches: Switches, degrading: Degrading, now_us: int, label: Callable[[str], str]
+    switches: Switches,
+    degrading: Degrading,
+    now_us: int,
+    label: Callable[[str], str],
+    hides: Callable[[Lease], int],
 ) -> Iterator[Metric]:
-    """Yield the metrics at *now_us*; *label* makes a label of a service.
+    """Yield the metrics at *now_us*; *label* makes a label of a service, *hides* counts findings.
 
     A service that ever had a switch has a level for ever after, and 0 where there is none.
     """
-    levels: dict[str, int] = {label(service): 0 for service in switches.changes}
-    ends: dict[str, int] = {}
-    for service in switches.changes:
-        one = switches.of(service, now_us)
-        if one is not None and one.level >= levels[label(service)]:
-            levels[label(service)] = one.level
-            ends[label(service)] = max(one.expires_us, ends.get(label(service), 0))
-    level = GaugeMetricFamily(
-        "zombiewatch_degrade_level", "The degrade level in force, 0 to 3.", labels=_SERVICE
-    )
-    remaining = GaugeMetricFamily(
-        "zombiewatch_degrade_remaining_seconds",
-        "Time until the switch in force expires.",
-        labels=_SERVICE,
-    )
-    expires = GaugeMetricFamily(
-        "zombiewatch_degrade_expires_timestamp_seconds",
-        "When the switch in force expires.",
-        labels=_SERVICE,
-    )
-    for service, number in sorted(levels.items()):
-        level.add_metric((service,), number)
-    for service, at_us in sorted(ends.items()):
-        remaining.add_metric((service,), max(0.0, (at_us - now_us) / 1e6))
-        expires.add_metric((service,), at_us / 1e6)
-    yield level
-    yield remaining
-    yield expires
+    yield from _in_force(switches, now_us, label, hides)
     would = GaugeMetricFamily(
         "zombiewatch_degrade_dry_run_level",
         "The degrade level that a policy in dry run would have set.",
@@ -79,14 +57,14 @@ def collect(
         if one.dry_run:
             would.add_metric((label(one.service),), one.level)
     yield would
+    counts: Counter[str] = Counter()
+    for service, number in switches.changes.items():
+        counts[label(service)] += number
     changes = CounterMetricFamily(
         "zombiewatch_degrade_changes",
         "Changes of switches: set, cleared, expired, raised, lowered; those in dry run, too.",
         labels=_SERVICE,
     )
-    counts: dict[str, int] = {}
-    for service, number in switches.changes.items():
-        counts[label(service)] = counts.get(label(service), 0) + number
     for service, number in sorted(counts.items()):
         changes.add_metric((service,), number)
     yield changes
@@ -101,3 +79,44 @@ def collect(
     yield CounterMetricFamily(
         "zombiewatch_degrade_looks", "Looks at the policies of switches.", value=degrading.looks
     )
+
+
+def _in_force(
+    switches: Switches,
+    now_us: int,
+    label: Callable[[str], str],
+    hides: Callable[[Lease], int],
+) -> Iterator[Metric]:
+    """Yield level, time left, end and hidden findings; services of one label count as one."""
+    level: dict[str, int] = {}
+    ends: dict[str, int] = {}
+    hidden: Counter[str] = Counter()
+    for service in switches.changes:
+        name, one = label(service), switches.of(service, now_us)
+        level[name] = max(level.get(name, 0), one.level if one else 0)
+        if one is not None:
+            ends[name] = max(ends.get(name, 0), one.expires_us)
+            hidden[name] += hides(one)
+    told: tuple[tuple[str, str, dict[str, float]], ...] = (
+        ("level", "The degrade level in force, 0 to 3.", dict(level)),
+        (
+            "remaining_seconds",
+            "Time until the switch in force expires.",
+            {name: max(0.0, (at_us - now_us) / 1e6) for name, at_us in ends.items()},
+        ),
+        (
+            "expires_timestamp_seconds",
+            "When the switch in force expires.",
+            {name: at_us / 1e6 for name, at_us in ends.items()},
+        ),
+        (
+            "hidden_findings",
+            "Findings that the switch in force mutes: they are listed, and told to nobody.",
+            dict(hidden),
+        ),
+    )
+    for kind, text, values in told:
+        family = GaugeMetricFamily(f"zombiewatch_degrade_{kind}", text, labels=_SERVICE)
+        for name, value in sorted(values.items()):
+            family.add_metric((name,), value)
+        yield family

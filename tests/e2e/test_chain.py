@@ -84,6 +84,12 @@ def test_a_zombie_is_told_and_a_switch_mutes_its_service_alone(chain: Chain) -> 
     chain.loses("bank", "t-4")
     muted = {"api": False, "shop": True, "mail": True, "bank": False}
     eventually(muted, chain.inhibited)
+    listed = {
+        one["service"]: one for one in chain.sidecar.get("/api/v1/switches").json()["switches"]
+    }
+    (hidden,) = chain.sidecar.findings("open", service="shop", detector="zombie_task")
+    assert listed["shop"]["hides"] == [hidden["id"]]
+    assert chain.sidecar.metric("zombiewatch_degrade_hidden_findings", service="shop") == 1
     eventually(1, lambda: len(chain.told.of("ZombieTask", "bank")))
     assert chain.told.of("ZombieTask", "shop") == []
 

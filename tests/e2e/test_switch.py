@@ -60,6 +60,7 @@ def test_a_switch_is_set_seen_and_cleared(sidecar: Running) -> None:
     shown = json.loads(switch(sidecar, "list", "--json")[1])
     (one,) = [each for each in shown["switches"] if each["service"] == service]
     assert (one["set_by"], one["reason"], one["in_force"]) == ("ann", "no stock", True)
+    assert one["hides"] == []
     assert service[:20] in switch(sidecar, "list")[1].replace("\n", "")
 
     code, said, _ = switch(sidecar, "clear", service, "--reason", "stocked")
