@@ -26,6 +26,7 @@ from zombiewatch.operations import (
     Changes,
     Clearing,
     Filters,
+    Pace,
     Question,
     Setting,
     Signature,
@@ -33,6 +34,7 @@ from zombiewatch.operations import (
 )
 from zombiewatch.runbooks import runbooks
 from zombiewatch.sayings import SayingError
+from zombiewatch.scaling import NotKnownError, wanted
 from zombiewatch.switches import ConflictError, SwitchError
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
         Operation,
         SourcesJson,
     )
+    from zombiewatch.scaling import ScaleJson
     from zombiewatch.service import Service
     from zombiewatch.timeline import TimelineJson
 
@@ -105,6 +108,7 @@ class Api:
             ops.SWITCH_HISTORY: self._switch_history,
             ops.FLAG: ofrep.one,
             ops.FLAGS: ofrep.every,
+            ops.SCALE: self._scale,
             ops.SOURCES: self._sources,
             ops.TASK: self._timeline("task"),
             ops.REQUEST: self._timeline("request_id"),
@@ -287,6 +291,28 @@ class Api:
             }
 
         return _json(await asyncio.to_thread(read))
+
+    async def _scale(self, request: web.Request) -> web.Response:
+        asked, queue = _asked(request, Pace), request.match_info["queue"]
+        service = self._service
+
+        def read() -> ScaleJson | None:
+            reader = service.store.reader()
+            try:
+                return wanted(
+                    reader, service.config.namespace, queue, now_us=service.clock(),
+                    drain_s=asked.drain_s, concurrency=asked.concurrency,
+                )  # fmt: skip
+            finally:
+                reader.close()
+
+        try:
+            said = await asyncio.to_thread(read)
+        except NotKnownError as error:
+            raise web.HTTPServiceUnavailable(text=str(error)) from None
+        if said is None:
+            raise web.HTTPNotFound(text=f"no queue {queue!r} was ever heard of")
+        return _json(said)
 
     async def _sources(self, _request: web.Request) -> web.Response:
         service = self._service

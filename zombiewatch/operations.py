@@ -24,6 +24,7 @@ from model.relations import SOURCES as SOURCES_RELATION
 from model.units import Iso
 from zombiewatch.ofrep import Evaluation, FlagErrorJson, FlagsJson
 from zombiewatch.sayings import BY_MAX, TEXT_MAX, SayingJson
+from zombiewatch.scaling import ScaleJson
 from zombiewatch.switches import HISTORY_MAX, SERVICE_MAX, ChangeJson
 from zombiewatch.timeline import TimelineJson
 
@@ -116,6 +117,25 @@ class Changes(BaseModel):
     service: str | None = Field(None, description="Only of this service.")
     limit: Annotated[int, BeforeValidator(_digits)] = Field(
         100, ge=1, le=HISTORY_MAX, description="So many of the newest."
+    )
+
+
+def _number(value: object) -> object:
+    """Take what a person calls a number, a fraction or not."""
+    plain = isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", value)
+    return float(plain[0]) if plain else None
+
+
+class Pace(BaseModel):
+    """How quickly what waits is to be worked off, by whom."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    drain_s: Annotated[float, BeforeValidator(_number)] = Field(
+        300.0, ge=1, le=86_400, description="Within so many seconds."
+    )
+    concurrency: Annotated[int, BeforeValidator(_digits)] = Field(
+        1, ge=1, le=10_000, description="At so many tasks one worker works at a time."
     )
 
 
@@ -442,6 +462,15 @@ FLAGS: Final = Operation(
     "flags", "POST", "/ofrep/v1/evaluate/flags",
     "All degrade flags of a service; `If-None-Match` is understood.",
     answer=FlagsJson, body=Evaluation, refuses=_NO_FLAG, refusal=FlagErrorJson,
+)  # fmt: skip
+SCALE: Final = Operation(
+    "scale", "GET", "/api/v1/scale/{queue}",
+    "How many workers a queue wants, for autoscalers: KEDA reads `desired`.",
+    answer=ScaleJson, parts={"queue": ANYTHING}, query=Pace,
+    refuses={
+        **_UNSOUND, 404: "No such queue was ever heard of.",
+        503: "Something that it comes of is not known: never a 0.",
+    },
 )  # fmt: skip
 SOURCES: Final = Operation(
     "sources", "GET", "/api/v1/sources", "Who is heard, and which files are followed.",

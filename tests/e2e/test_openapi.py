@@ -39,6 +39,7 @@ queries.values = ["SELECT 1", "SELECT * FROM attempts"]
 lengths.values = ["90s", "30m", "2h", "1h30m"]
 services.values = ["orders"]
 runbooks.values = ["zombie_task", "sidecar"]
+queues.values = ["night"]
 flags.values = ["degrade.level", "degrade.shed"]
 
 [[operations]]
@@ -72,6 +73,10 @@ checks.positive_data_acceptance.expected-statuses = [200, 400, 404]
 include-operation-id = ["say", "undo"]
 # A finding may have ended, an end may lie in the past, and there may be nothing to take back.
 checks.positive_data_acceptance.expected-statuses = [200, 400, 404]
+
+[[operations]]
+include-operation-id = "scale"
+parameters = {{ "path.queue" = {{ dictionary = "queues" }} }}
 
 [[operations]]
 include-operation-id = "flag"
