@@ -34,6 +34,7 @@ TARGETS: Final = {
     "spans": ("otlp", "/v1/traces", "application/x-protobuf"),
     "logs": ("otlp", "/v1/logs", "application/x-protobuf"),
     "beats": ("http", "/api/v1/heartbeat", "application/json"),
+    "flags": ("http", "/ofrep/v1/evaluate/flags/degrade.level", "application/json"),
 }
 """Kind of traffic → which address of the sidecar, path, content type."""
 

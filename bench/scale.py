@@ -16,6 +16,7 @@ class Scale:
     logs: int
     lines: int
     beats: int
+    flags: int
     span_connections: tuple[int, ...]
     log_connections: tuple[int, ...]
     paced_s: float
@@ -43,7 +44,16 @@ class Scale:
         )  # fmt: skip
 
 
-_RECORDS: Final = ("spans", "logs", "lines", "beats", "limits", "recovered", "history_bytes")
+_RECORDS: Final = (
+    "spans",
+    "logs",
+    "lines",
+    "beats",
+    "flags",
+    "limits",
+    "recovered",
+    "history_bytes",
+)
 
 
 QUICK: Final = Scale(
@@ -53,6 +63,7 @@ QUICK: Final = Scale(
     logs=20_000,
     lines=40_000,
     beats=1_000,
+    flags=2_000,
     span_connections=(1, 16),
     log_connections=(16,),
     paced_s=2.0,
@@ -75,6 +86,7 @@ FULL: Final = Scale(
     logs=250_000,
     lines=400_000,
     beats=10_000,
+    flags=20_000,
     span_connections=(1, 16, 64),
     log_connections=(1, 16, 64),
     paced_s=10.0,

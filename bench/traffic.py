@@ -58,7 +58,10 @@ class Request:
 
 
 def requests(kind: str, records: int, *, compressed: bool = False) -> list[Request]:
-    """Return bodies of *kind* (see `KINDS`) that hold at least *records*; *compressed* by gzip."""
+    """Return bodies of *kind* (see `KINDS`) that hold at least *records*; *compressed* by gzip.
+
+    Beside these there is `flags`, of which nothing is kept.
+    """
     made: list[Request] = []
     number = held = 0
     while held < records:
@@ -77,6 +80,8 @@ def _round(kind: str, number: int) -> tuple[Request, ...]:
     """Return the bodies of a round, the mark in place of its number."""
     if kind == "beats":
         return (Request(1, orjson.dumps(_beat(number))),)
+    if kind == "flags":  # an evaluation: nothing of it is kept
+        return (Request(1, b'{"context":{"targetingKey":"orders"}}'),)
     sides = (_dispatcher(number), _agent(number))
     tasks, now_ns = _TASKS[number], time.time_ns()
     records = 5 * tasks

@@ -81,7 +81,7 @@ LAB: Final = Lab(
     ),
     bugs=BUGS,
     preset=Path(__file__).with_name("preset.yaml"),
-    seconds=80.0,
+    seconds=70.0,
     tail_s=6.0,
     expected=expected,
     processes=processes,

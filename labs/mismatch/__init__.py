@@ -73,7 +73,7 @@ LAB: Final = Lab(
     ),
     bugs=BUGS,
     preset=Path(__file__).with_name("preset.yaml"),
-    seconds=74.0,
+    seconds=67.0,
     tail_s=12.0,
     expected=expected,
     processes=processes,

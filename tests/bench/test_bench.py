@@ -49,6 +49,7 @@ FIGURES = {
     "logs": POSTED,
     "lines": {"records", "bytes_per_record", "applied_per_s", "cpu_s_per_million", "peak_rss_mb"},
     "beats": POSTED,
+    "flags": {"per_s", "p50_ms", "p99_ms"},
     "limits": ON_DISK | STAGES,
     "eval": EVALUATED | DETECTORS,
     "settled": {
