@@ -35,7 +35,7 @@ from zombiewatch.operations import (
 from zombiewatch.runbooks import runbooks
 from zombiewatch.sayings import SayingError
 from zombiewatch.scaling import NotKnownError, wanted
-from zombiewatch.switches import ConflictError, SwitchError
+from zombiewatch.switches import ConflictError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -277,7 +277,7 @@ class Api:
             await asyncio.to_thread(change)
         except ConflictError as error:
             raise web.HTTPConflict(text=str(error)) from None
-        except (SwitchError, SayingError) as error:
+        except SayingError as error:
             raise web.HTTPBadRequest(text=str(error)) from None
         return _json(self._service.switches_now())
 

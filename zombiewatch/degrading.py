@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import threading
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from alerts.audience import DISMISSED
 from alerts.degrade.lease import LEVELS
 from alerts.degrade.policy import Reading, step
+from zombiewatch._regularly import Regularly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -53,8 +52,7 @@ class Degrading:
         self._known = known
         self._clock = clock
         self._states = {one.service: switches.state(one.service) for one in config.policies}
-        self._stop = threading.Event()
-        self._looking = threading.Thread(target=self._loop, name="degrade", daemon=True)
+        self._looking = Regularly("degrade", config.look_every_s, self.look)
         self.looks = 0
         self.errors: dict[str, str] = {}
         """By service: why the input of its policy is not known. Empty where all is."""
@@ -65,9 +63,7 @@ class Degrading:
 
     def stop(self) -> None:
         """Look no more. A level that is held stays until its lease ends."""
-        self._stop.set()
-        if self._looking.is_alive():
-            self._looking.join()
+        self._looking.stop()
 
     def look(self) -> None:
         """Look once, now."""
@@ -77,21 +73,11 @@ class Degrading:
         findings, judged = self._known()
         findings, prometheus = list(findings), _Prometheus(self._config.prometheus or "")
         for policy in self._config.policies:
-            if self._stop.is_set():
+            if self._looking.stopping:
                 return
             readings = self._readings(policy, findings, judged, prometheus)
             self._move(policy, readings, self._clock())
         self.looks += 1
-
-    def _loop(self) -> None:
-        next_at = time.monotonic()
-        while not self._stop.is_set():
-            try:
-                self.look()
-            except Exception:  # noqa: BLE001 - the switches that it would lower end by themselves
-                _LOG.exception("a look at the policies failed; the next one comes")
-            next_at = max(next_at + self._config.look_every_s, time.monotonic())
-            self._stop.wait(next_at - time.monotonic())
 
     def _move(self, policy: Policy, readings: Sequence[Reading], now_us: int) -> None:
         service, was = policy.service, self._states[policy.service]

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
-import time
 import urllib.error
 import urllib.request
 from typing import TYPE_CHECKING, Any, Final
 
 from model.units import us
+from zombiewatch._regularly import Regularly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -61,11 +60,10 @@ class Pushing:
         self._base = base
         self._firing = firing
         self._clock = clock
-        self._every_s = every_s
         self._lasts_us = us(lasts_s)
         self._told: dict[Labels, Pushed] = {}
-        self._stop = threading.Event()
-        self._telling = threading.Thread(target=self._loop, name="push", daemon=True)
+        self._telling = Regularly("push", every_s, self._try)
+        self._well = True
         self.sent = 0
         self.failed = 0
         """How often Alertmanager took what it was told, and did not."""
@@ -76,9 +74,7 @@ class Pushing:
 
     def stop(self) -> None:
         """Tell no more: what was told last is over when its time has passed."""
-        self._stop.set()
-        if self._telling.is_alive():
-            self._telling.join()
+        self._telling.stop()
 
     def tell(self) -> None:
         """Tell once, now. Raises PushError; what is over is told the next time, then."""
@@ -96,21 +92,14 @@ class Pushing:
             post(self._base, said)
         self._told = fires
 
-    def _loop(self) -> None:
-        next_at = time.monotonic()
-        was_well = True
-        while not self._stop.is_set():
-            try:
-                self.tell()
-                self.sent += 1
-                was_well = True
-            except PushError as error:
-                self.failed += 1
-                if was_well:  # once, not each half minute
-                    _LOG.warning("%s; trying on", error)
-                was_well = False
-            except Exception:  # noqa: BLE001 - the next time may be better
-                self.failed += 1
-                _LOG.exception("alerts could not be told")
-            next_at = max(next_at + self._every_s, time.monotonic())
-            self._stop.wait(next_at - time.monotonic())
+    def _try(self) -> None:
+        try:
+            self.tell()
+        except PushError as error:
+            self.failed += 1
+            if self._well:  # once, not each half minute
+                _LOG.warning("%s; trying on", error)
+            self._well = False
+        else:
+            self.sent += 1
+            self._well = True

@@ -120,10 +120,7 @@ class Sayings:
 
         Raises SayingError where there is no reason, or the end lies in the past.
         """
-        reason, by = reason.strip(), _signed(by)
-        if not reason or len(reason) > TEXT_MAX:
-            msg = f"a reason is needed, of {TEXT_MAX} characters at most: others will read it"
-            raise SayingError(msg)
+        reason, by = reasoned(reason), signed(by)
         if until_us is not None and until_us <= now_us:
             msg = f"until {iso(until_us)} is in the past"
             raise SayingError(msg)
@@ -151,7 +148,7 @@ class Sayings:
 
         Raises SayingError where there is nothing, or nobody says that they do it.
         """
-        by = _signed(by)
+        by = signed(by)
         if self.of(one, now_us) is None:
             msg = f"finding {one.id} is neither acknowledged nor dismissed"
             raise SayingError(msg)
@@ -190,7 +187,17 @@ class Sayings:
         self._db.close()
 
 
-def _signed(by: str) -> str:
+def reasoned(reason: str) -> str:
+    """Return *reason* as it is kept. Raises SayingError where there is none, or it is too long."""
+    reason = reason.strip()
+    if not reason or len(reason) > TEXT_MAX:
+        msg = f"a reason is needed, of {TEXT_MAX} characters at most: others will read it"
+        raise SayingError(msg)
+    return reason
+
+
+def signed(by: str) -> str:
+    """Return who *by* is as that is kept. Raises SayingError where it is nobody."""
     by = by.strip()
     if not by or len(by) > BY_MAX:
         msg = f"say who you are (by), in {BY_MAX} characters at most"

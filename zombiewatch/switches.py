@@ -18,7 +18,7 @@ from typing_extensions import TypedDict
 from alerts.degrade.lease import LEVELS, Lease, Level, Mode, in_force
 from alerts.degrade.policy import Held, State
 from model.units import Iso, iso, us
-from zombiewatch.sayings import BY_MAX, TEXT_MAX
+from zombiewatch.sayings import SayingError, reasoned, signed
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,7 +43,7 @@ CREATE INDEX IF NOT EXISTS audit_service ON audit (service, number);
 """
 
 
-class SwitchError(ValueError):
+class SwitchError(SayingError):
     """What was asked of a switch cannot be done; the message says why."""
 
 
@@ -122,10 +122,11 @@ class Switches:
         With *generation* only if no change of the service's switches came after that one.
 
         Raises:
-            SwitchError: nobody says it, for no reason, or for too long.
+            SayingError: nobody says it, or for no reason.
+            SwitchError: for too long.
             ConflictError: there was another change.
         """
-        service, by, reason = _named(service), _signed(by), _reasoned(reason)
+        service, by, reason = _named(service), signed(by), reasoned(reason)
         if not now_us < until_us <= now_us + self._lease_max_us:
             most = self._lease_max_us / 1e6
             raise SwitchError(
@@ -141,9 +142,9 @@ class Switches:
     ) -> Lease:
         """Take back what a person set; the policy's word counts from now on. Returns what it was.
 
-        Raises SwitchError, ConflictError; also where nothing is set.
+        Raises SayingError, SwitchError, ConflictError; also where nothing is set.
         """
-        by, reason = _signed(by), _reasoned(reason)
+        by, reason = signed(by), reasoned(reason)
         was = self._leases.get(service, {}).get("person")
         if was is None or not was.holds(now_us):
             raise SwitchError(f"nobody has set a switch of {service}")
@@ -335,17 +336,3 @@ def _named(service: str) -> str:
     if not service.strip() or len(service) > SERVICE_MAX:
         raise SwitchError(f"name the service, in {SERVICE_MAX} characters at most")
     return service
-
-
-def _signed(by: str) -> str:
-    by = by.strip()
-    if not by or len(by) > BY_MAX:
-        raise SwitchError(f"say who you are (by), in {BY_MAX} characters at most")
-    return by
-
-
-def _reasoned(reason: str) -> str:
-    reason = reason.strip()
-    if not reason or len(reason) > TEXT_MAX:
-        raise SwitchError(f"a reason is needed, of {TEXT_MAX} characters at most")
-    return reason

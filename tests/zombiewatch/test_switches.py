@@ -15,6 +15,7 @@ from alerts.degrade.policy import Held, State
 from model.findings import Finding
 from zombiewatch._degrade import Degrade
 from zombiewatch.degrading import Degrading
+from zombiewatch.sayings import SayingError
 from zombiewatch.switches import ConflictError, SwitchError, Switches
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def test_a_switch_has_an_end_a_reason_and_somebody_who_set_it(
     switches: Switches, said: dict[str, Any], why: str
 ) -> None:
     """The refusal says how to mend it, and nothing was changed."""
-    with pytest.raises(SwitchError, match=why):
+    with pytest.raises(SayingError, match=why):
         put(switches, **said)
     assert switches.history() == []
 
