@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 import yaml
@@ -17,6 +17,9 @@ from tests.alerts import _promlint
 from tests.needs import need
 from zombiewatch.generate import ROOT
 from zombiewatch.runbooks import runbooks
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FOLDER: Final = ROOT / "alerts/prometheus"
 DETECTORS: Final = load()
@@ -52,6 +55,23 @@ def test_each_alert_fires_when_it_must_and_not_otherwise(path: Any) -> None:
     argv = [tool, "test", "rules", path.name]
     done = subprocess.run(argv, cwd=FOLDER, capture_output=True, text=True, check=False)
     assert done.returncode == 0, (done.stdout + done.stderr)[:20_000]
+
+
+def test_an_alert_says_what_it_seems_to_follow_from(tmp_path: Path) -> None:
+    """Where the sidecar knows: the first case of one alert again, with a cause."""
+    tool = need("promtool", "apt-get install prometheus")
+    said = yaml.safe_load((FOLDER / "tests-1m.yml").read_text())
+    case = next(one for one in said["tests"] if one["name"] == "LostReport 1")
+    known = 'zombiewatch_finding_cause{detector="lost_report", service="api", cause="slow_report"}'
+    case["input_series"].append({"series": known, "values": "1x60"})
+    texts = case["alert_rule_test"][0]["exp_alerts"][0]["exp_annotations"]
+    texts["description"] += " It seems to follow from: slow_report."
+    said.update(tests=[case], rule_files=[str(FOLDER / "prometheus-2.42.rules.yml")])
+    path = tmp_path / "tests.yml"
+    path.write_text(yaml.safe_dump(said))
+    argv = [tool, "test", "rules", str(path)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_vmalert_takes_the_rules() -> None:
