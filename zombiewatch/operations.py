@@ -120,9 +120,12 @@ class Changes(BaseModel):
     )
 
 
+_FRACTION: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,2})?")
+
+
 def _number(value: object) -> object:
     """Take what a person calls a number, a fraction or not."""
-    plain = isinstance(value, str) and re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", value)
+    plain = isinstance(value, str) and _FRACTION.fullmatch(value)
     return float(plain[0]) if plain else None
 
 

@@ -140,7 +140,7 @@ def test_the_page_is_made_from_the_file_alone(said: dict[str, Any], tmp_path: Pa
 @pytest.mark.slow
 def test_a_measurement_that_is_none_is_refused() -> None:
     """The message names those that there are."""
-    assert "'spam' is none of beats, eval, history, ingest" in run("spam", status=2)
+    assert "'spam' is none of beats, eval, flags, history, ingest" in run("spam", status=2)
 
 
 def test_what_stays_the_same_is_flat() -> None:
