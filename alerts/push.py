@@ -64,9 +64,9 @@ def of_findings(
     for one in findings:
         if one.verdict == "confirmed" and not one.muted and one.detector in detectors:
             of = (one.detector, one.service or "", one.queue or "", one.team or "")
-            wakes = detectors[one.detector].wakes
-            grouped[*of, "critical" if wakes == 1 else one.severity].append(one)
-            if wakes > 1:
+            detector = detectors[one.detector]
+            grouped[*of, detector.urgency(one.severity)].append(one)
+            if detector.wakes > 1:
                 grouped[*of, ""].append(one)  # so many at once wake somebody
     for (name, service, queue, team, severity), members in sorted(grouped.items()):
         detector = detectors[name]

@@ -87,6 +87,10 @@ class Detector:
     name: str = ""
     doc: str = ""
 
+    def urgency(self, severity: str) -> str:
+        """Return how urgent its alert is for a finding of *severity*: each may wake somebody."""
+        return "critical" if self.wakes == 1 else severity
+
     @property
     def summary(self) -> str:
         """The docstring's first sentence: the alert's summary."""

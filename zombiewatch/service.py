@@ -375,10 +375,13 @@ class Service:
         return {
             "now": iso(now),
             "switches": [
-                {**one.as_json(now), "in_force": counts, "hides": hidden if counts else []}
+                {
+                    **one.as_json(now),
+                    "in_force": counts,
+                    "hides": [each.id for each in self.hidden(one)] if counts else [],
+                }
                 for one in self.switches.leases(now)
                 for counts in [one == self.switches.of(one.service, now)]
-                for hidden in [[each.id for each in self.hidden(one)]]
             ],
             "policies": [
                 {
@@ -394,15 +397,15 @@ class Service:
     def hidden(self, lease: Lease) -> list[Finding]:
         """Return the findings that Alertmanager mutes while *lease* is in force."""
         mutes = {"warning"} if lease.level == 1 else {"warning", "critical"} if lease.level else ()
-        firm = {one.name for one in self.judge.detectors if not one.degradable}
+        may = {one.name: one for one in self.judge.detectors if one.degradable}
         return [
             one
-            for one in self._shown()
-            if one.verdict == "confirmed"
+            for one in self.judge.shown
+            if one.service == lease.service
+            and one.verdict == "confirmed"
             and not one.muted
-            and one.service == lease.service
-            and one.severity in mutes
-            and one.detector not in firm
+            and one.detector in may
+            and may[one.detector].urgency(one.severity) in mutes
         ]
 
     def set_switch(

@@ -1,4 +1,4 @@
-"""Where degrade switches outlive the process, with an audit that nobody can change unseen.
+"""Where degrade switches outlive the process, with an audit in which tampering shows.
 
 Each change is a row of the audit, whose hash covers the row before it: what was altered, taken out
 or put in between shows. The number of the row is the generation of what it made.
