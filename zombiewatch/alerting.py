@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import time
-import urllib.request
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -15,6 +14,7 @@ from uuid import uuid4
 import yaml
 
 from alerts.rules.rule import SOURCE
+from zombiewatch._direct import opened
 from zombiewatch.pushing import PushError, post
 
 if TYPE_CHECKING:
@@ -164,8 +164,7 @@ def _count(tried: Tried, before: Counter[tuple[str, bool]], now: Counter[tuple[s
 
 def _get(url: str) -> str:
     try:
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(url, timeout=_ASK_S) as answer:
+        with opened(url, _ASK_S) as answer:
             return str(answer.read().decode())
     except (OSError, ValueError) as error:
         raise PushError(f"{url} does not answer: {error}") from None

@@ -9,6 +9,8 @@ import urllib.parse
 import urllib.request
 from typing import Any, Final
 
+from zombiewatch._direct import opened
+
 DEFAULT: Final = "http://127.0.0.1:9797"
 TOKEN: Final = "ZOMBIEWATCH_HTTP__TOKEN"  # noqa: S105 - the name of a variable
 """The variable that sets the sidecar's token tells it to those who ask, too."""
@@ -42,14 +44,12 @@ def _answer(
         msg = f"{base} is not an http address"
         raise AskError(msg)
     try:
-        # straight to it: a proxy of the environment has no business between us
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         request = urllib.request.Request(url, body)  # noqa: S310 - http or https, as checked
         if body is not None:
             request.add_header("Content-Type", "application/json")
         if token := os.environ.get(TOKEN):
             request.add_header("Authorization", f"Bearer {token}")
-        with opener.open(request, timeout=timeout_s) as answer:
+        with opened(request, timeout_s) as answer:
             return dict(json.load(answer))
     except urllib.error.HTTPError as error:
         text = error.read().decode(errors="replace")

@@ -7,13 +7,13 @@ import logging
 import math
 import urllib.error
 import urllib.parse
-import urllib.request
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from alerts.audience import DISMISSED
 from alerts.degrade.lease import LEVELS
 from alerts.degrade.policy import Reading, step
+from zombiewatch._direct import opened
 from zombiewatch._regularly import Regularly
 
 if TYPE_CHECKING:
@@ -170,8 +170,7 @@ class _Prometheus:
             raise self._away
         url = f"{self._base}/api/v1/query?{urllib.parse.urlencode({'query': query})}"
         try:
-            opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-            with opener.open(url, timeout=_ASK_S) as answer:
+            with opened(url, _ASK_S) as answer:
                 said = json.loads(answer.read(_ANSWER_MAX))["data"]
             return float(_value(said, service)[1])
         except urllib.error.HTTPError as error:

@@ -9,6 +9,7 @@ import urllib.request
 from typing import TYPE_CHECKING, Any, Final
 
 from model.units import us
+from zombiewatch._direct import opened
 from zombiewatch._regularly import Regularly
 
 if TYPE_CHECKING:
@@ -30,9 +31,8 @@ def post(base: str, alerts: Sequence[dict[str, Any]]) -> None:
     url = f"{base.rstrip('/')}/api/v2/alerts"
     headers = {"Content-Type": "application/json"}
     try:
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         request = urllib.request.Request(url, json.dumps(alerts).encode(), headers)  # noqa: S310
-        with opener.open(request, timeout=_ASK_S) as answer:
+        with opened(request, _ASK_S) as answer:
             answer.read()
     except urllib.error.HTTPError as error:
         text = error.read().decode(errors="replace")[:300]
