@@ -85,6 +85,15 @@ PATIENCE_S: Final = 90.0
 """Others run at the same time, and workers take seconds to start."""
 
 
+_SHOWN: Final = 4_000
+"""Characters of a log."""
+
+
+def show(name: str, log: str) -> None:
+    """Show the end of a *log*; pytest keeps it to itself, unless the test failed."""
+    sys.stdout.write(f"\n-- {name}\n{log[-_SHOWN:]}\n")
+
+
 def eventually(expected: T, look: Callable[[], T], within_s: float = PATIENCE_S) -> None:
     """As those of other tests, with more patience."""
     _sidecar.eventually(expected, look, within_s)
@@ -240,12 +249,13 @@ class Installation:
         self.send(f"[type('Done', (), {{'id': str({asked})}})]")
 
     def stop(self) -> None:
-        """End all that was started."""
+        """End all that was started, and show what the workers said: it is seen of what failed."""
         for one in self.workers:
             if one.process.poll() is None:
                 with suppress(ProcessLookupError):
                     one.go_on()
                 one.kill()
+            show(one.name, one.log.read_text(errors="replace"))
         self.broker.stop()
         if self.backend is not None:
             self.backend.stop()
@@ -283,8 +293,18 @@ def asked(sidecar: Running, query: str) -> list[list[Any]]:
     return list(answer.json()["rows"])
 
 
+def heard(sidecar: Running) -> None:
+    """Wait until events are heard.
+
+    With RabbitMQ that is some time after the first worker there ever was has come: nobody can
+    listen to an exchange that is not there yet.
+    """
+    eventually(1.0, lambda: sidecar.metric("zombiewatch_celery_reached", part="events"))
+
+
 def warm(celery: Installation, sidecar: Running, *names: str) -> None:
     """Let each of these tasks run to its end once: what was never seen proves nothing."""
+    heard(sidecar)
     tasks = celery.send("[" + ", ".join(f"{name}.delay(0.1)" for name in names) + "]")
     eventually([True] * len(tasks), lambda: [recorded(sidecar, one) for one in tasks])
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.celery._installation import Installation, Redis, settings
+from tests.celery._installation import Installation, Redis, settings, show
 from tests.celery._rabbitmq import RabbitMq, Vhost
 from tests.e2e._sidecar import Running
 
@@ -85,6 +85,7 @@ def beside(tmp_path: Path) -> Iterator[Callable[..., Running]]:
             of: Installation, detectors: dict[str, Any] | None = None, **celery: Any
         ) -> Running:
             one = Running(tmp_path / "sidecar", settings(of, detectors, **celery))
+            made.callback(lambda: show("sidecar", one.log))
             made.callback(one.kill)
             one.start()
             return one

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.celery._installation import asked, eventually, found, proven, recorded, started, warm
+from tests.celery._installation import (
+    asked,
+    eventually,
+    found,
+    heard,
+    proven,
+    recorded,
+    started,
+    warm,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +46,7 @@ def test_two_thousand_healthy_tasks_are_no_finding(
     workers = [celery.worker(*one, wait=False) for one in pools]
     for one in workers:
         one.ready()
+    heard(sidecar)
     celery.send("[nap.delay(0.02) for _ in range(920)]")
     celery.send(
         "[quiet.delay(0.01) for _ in range(300)] + [flaky.delay() for _ in range(10)]"

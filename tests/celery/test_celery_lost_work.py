@@ -11,6 +11,7 @@ from tests.celery._installation import (
     asked,
     eventually,
     found,
+    heard,
     one_of,
     phases,
     proven,
@@ -151,6 +152,7 @@ def test_an_end_that_no_event_told_of_is_known_by_its_result(
     sidecar = beside(celery)
     celery.worker("w1")
     celery.more["EVENTS"] = "yes"
+    heard(sidecar)
     tasks = celery.send("[nap.delay(0.1) for _ in range(5)] + [fails.delay()]")
     eventually([["enqueued", "recorded"]] * 6, lambda: [phases(sidecar, one) for one in tasks], 120)
     eventually([[0]], lambda: asked(sidecar, "SELECT count(*) FROM open_attempts"))

@@ -15,6 +15,7 @@ from tests.celery._installation import (
     asked,
     eventually,
     found,
+    heard,
     one_of,
     phases,
     proven,
@@ -57,7 +58,7 @@ def test_healthy_work_is_no_finding_and_only_one_queue_is_made(
     workers = [celery.worker("w1"), celery.worker("w2", "--pool=threads", "--concurrency=4")]
     before = _made(celery)
     sidecar = beside(celery)
-    eventually(1.0, lambda: sidecar.metric("zombiewatch_celery_reached", part="events"))
+    heard(sidecar)
     [(kind, queue)] = _made(celery) - before
     assert (kind, queue.partition(".")[0]) == ("queues", "zombiewatch")
     celery.send(

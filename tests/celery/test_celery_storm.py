@@ -11,7 +11,7 @@ import pytest
 from kombu.connection import Connection
 
 from collector.receivers.celery.rabbitmq import stream
-from tests.celery._installation import asked, eventually
+from tests.celery._installation import asked, eventually, heard
 from tests.celery._publisher import event, make_exchange, message
 from tests.celery._publisher import on_rabbitmq as publishing
 from tests.e2e._sidecar import zombiewatch
@@ -44,13 +44,13 @@ def test_five_thousand_events_a_second_are_kept_up_with(
     if kind == "on_rabbitmq":
         make_exchange(celery.broker.url())
     sidecar = beside(celery)
-    eventually(1.0, lambda: sidecar.metric("zombiewatch_celery_reached", part="events"))
+    heard(sidecar)
     sent = 0
     for _ in range(2):
         sent += _storm(celery)
-        heard = "zombiewatch_celery_events_total"
+        counted = "zombiewatch_celery_events_total"
         # other tests run beside this one: what waits is little, and none of it is lost
-        eventually(float(sent), lambda heard=heard: sidecar.metric(heard), 10)  # type: ignore[misc]
+        eventually(float(sent), lambda counted=counted: sidecar.metric(counted), 10)  # type: ignore[misc]
     assert sent > 2 * 15 * 5_000 * 0.9, "the publisher was too slow to say anything"
     eventually(True, lambda: sidecar.metric("zombiewatch_apply_lag_seconds") < 1)
     assert sidecar.metric("zombiewatch_celery_losses_total") == 0
@@ -67,13 +67,13 @@ def test_a_queue_of_ours_that_is_full_is_a_lost_stream(
     url = on_rabbitmq.broker.url()
     make_exchange(url)
     with Connection(url) as connection, publishing(url) as publish:
-        heard = stream.Stream(connection)
+        listening = stream.Stream(connection)
         for _ in range(2_000):  # one by one: more than sockets hold, and than is on its way
             publish([event(0) | {"filler": "x" * 20_000}])
-        slowly = (heard.read(1.0) for _ in range(20))
+        slowly = (listening.read(1.0) for _ in range(20))
         with pytest.raises(stream.DroppedError, match="the broker drops"):
             list(slowly)
-        heard.close()
+        listening.close()
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_what_is_no_event_is_counted_and_harms_nothing(
 ) -> None:
     """The next one is heard as ever; the stream is not lost by it."""
     sidecar = beside(celery)
-    eventually(1.0, lambda: sidecar.metric("zombiewatch_celery_reached", part="events"))
+    heard(sidecar)
     client: Any = celery.redis.client()
     client.publish("/0.celeryev/task.sent", text)
     client.publish("/0.celeryev/task.multi", message(event(0)))
@@ -107,7 +107,7 @@ def test_what_is_no_event_is_counted_and_harms_nothing(
 def test_events_come_in_batches_too(celery: Installation, beside: Callable[..., Running]) -> None:
     """A worker sends many as one list (`task.multi`)."""
     sidecar = beside(celery)
-    eventually(1.0, lambda: sidecar.metric("zombiewatch_celery_reached", part="events"))
+    heard(sidecar)
     batch = message({"hostname": "w@h"})
     import base64  # noqa: PLC0415 - one message is made by hand
     import json  # noqa: PLC0415 - likewise
@@ -128,7 +128,7 @@ def test_a_broker_that_is_not_there_is_told_and_found_when_it_comes(
     assert sidecar.metric("zombiewatch_celery_reached", part="events") == 0
     eventually(True, lambda: "the Celery broker cannot be reached" in sidecar.log)
     celery.broker.start()
-    eventually(1.0, lambda: sidecar.metric("zombiewatch_celery_reached", part="events"))
+    heard(sidecar)
     done = zombiewatch("run", "--broker", f"sqs://127.0.0.1:{free_port()}")
     assert done.returncode == 2
     assert "it must be like redis://127.0.0.1:6379/0" in done.stderr
