@@ -43,7 +43,9 @@ class Watched(Protocol):
     work: Any
     switches: Any
     degrading: Any
+    following: Any
     pushing: Any
+    silencing: Any
     otlp_connections: Any
     clock: Callable[[], int]
     judged_us: dict[str, int]
@@ -81,13 +83,15 @@ class Metrics(Collector):
         yield from degrade.collect(
             self._of.switches,
             self._of.degrading,
+            self._of.following,
             self._of.clock(),
-            self._service.take,
-            lambda lease: len(self._of.hidden(lease)),
+            label=self._service.take,
+            hides=lambda lease: len(self._of.hidden(lease)),
         )
         yield from self._input()
         yield from self._forwarding()
         yield from self._pushing()
+        yield from self._silencing()
         yield from self._celery()
         yield from self._storage()
 
@@ -339,6 +343,21 @@ class Metrics(Collector):
             "zombiewatch_forward_queued_bytes", "Export requests that wait to be sent on.",
             value=forward.queued_bytes,
         )  # fmt: skip
+
+    def _silencing(self) -> Iterator[Metric]:
+        silencing = self._of.silencing
+        if silencing is None:
+            return
+        yield GaugeMetricFamily(
+            "zombiewatch_silences",
+            "Silences of switches at Alertmanager, as was last arranged.",
+            value=silencing.silences,
+        )
+        yield CounterMetricFamily(
+            "zombiewatch_silence_errors",
+            "How often Alertmanager did not do what was asked of silences.",
+            value=silencing.failed,
+        )
 
     def _pushing(self) -> Iterator[Metric]:
         pushing = self._of.pushing

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import labs
 from labs._runner import LabProcessError, Runner
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["Command", "Expected", "Lab", "LabProcessError", "Runner", "find_labs"]
+__all__ = ["Command", "Expected", "Heeding", "Lab", "LabProcessError", "Runner", "find_labs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,18 @@ class Command:
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=dict)
     port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Heeding:
+    """How a lab runs whose dispatcher heeds degrade switches.
+
+    *settings* are those of the sidecar, with a policy that moves the switches; new work comes in
+    for *seconds*, since what they do takes its time.
+    """
+
+    settings: Mapping[str, Any]
+    seconds: float
 
 
 class Expects(Protocol):
@@ -88,6 +100,9 @@ class Lab:
     *seconds*; for *tail_s* more the processes live on, finish what they have and go on
     giving signs of life, since those who watch need them as witnesses. They run until they
     are stopped.
+
+    *heeds* is how it runs when its dispatcher is told to heed degrade switches (by `FLAGS` of
+    `labs._runner`); None where it heeds none.
     """
 
     name: str
@@ -103,6 +118,7 @@ class Lab:
     truth: Truth
     story: str = ""
     fixes: Mapping[str, str] = field(default_factory=dict)
+    heeds: Heeding | None = None
 
     def choose(self, text: str) -> frozenset[str]:
         """Return the bugs that *text* names: `all`, `none`, or names between commas.

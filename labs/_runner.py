@@ -24,6 +24,9 @@ READY: Final = "ready"
 LEASH: Final = "LAB_LEASH"
 """Set in a child's environment: its stdin is a pipe that closes when whoever started it dies."""
 
+FLAGS: Final = "LAB_FLAGS"
+"""Set in the environment of those who are to heed degrade switches: the sidecar's base URL."""
+
 _PLACE: Final = re.compile(r"\{([\w-]+)\.(\w+)\}")
 _POLL_S: Final = 0.02
 _TAIL_LINES: Final = 20

@@ -15,7 +15,8 @@ class Alertmanager(Section):
     """How people are told, by Alertmanager.
 
     `receivers`, `hours` and `template` are for what `zombiewatch alertmanager` writes; with `url`
-    the sidecar itself tells, for those without Prometheus: let one of the two tell, not both.
+    the sidecar itself tells, for those without Prometheus: let one of the two tell, not both
+    (`pushes: false`).
     """
 
     url: Name | None = Field(
@@ -26,6 +27,11 @@ class Alertmanager(Section):
     )
     lasts_s: Seconds = Field(
         900.0, gt=0, description="How long an alert lasts that is not told again: if we are gone."
+    )
+    silences: bool = Field(
+        default=False,
+        description="Whether a degrade switch is a silence, too: it then mutes through a restart of"
+        " Alertmanager, and until its end where the sidecar is gone.",
     )
     page: Name = Field(
         "http://127.0.0.1:9797", description="Where people reach this sidecar: alerts link to it."
@@ -45,8 +51,16 @@ class Alertmanager(Section):
         description="Where the template lies that `zombiewatch alertmanager --template` writes.",
     )
 
+    pushes: bool = Field(
+        default=True,
+        description="Whether the sidecar tells what fires; false where Prometheus does, and `url`"
+        " is for silences.",
+    )
+
     @model_validator(mode="after")
     def _lasts_long_enough(self) -> Self:
+        if self.silences and self.url is None:
+            raise refuse("say which Alertmanager makes the silences", at="url")
         if self.lasts_s < 2 * self.push_every_s:
             raise refuse("it must be at least twice push_every_s", at="lasts_s")
         return self

@@ -2,7 +2,7 @@
 
 from typing import Final, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, model_validator
 
 from alerts.degrade.lease import LEVELS
 from alerts.degrade.policy import Policy as Steps
@@ -125,9 +125,21 @@ class Degrade(Section):
     flags: Flags = Field(default_factory=Flags)
     look_every_s: Seconds = Field(5.0, ge=0.2, description="How often the policies are looked at.")
     policies: tuple[Policy, ...] = Field((), description="One for each service, at most.")
+    follow: Name | None = Field(
+        None,
+        description="Another sidecar whose switches are ours, too: http://other:9797. They are set"
+        " there, and policies are its own.",
+    )
+    follow_token: SecretStr | None = Field(
+        None, description="The token that it asks for, if any (its `http.token`)."
+    )
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
+        if self.follow is not None and self.policies:
+            raise refuse(
+                "one of the two: the sidecar that is followed moves the switches", at="policies"
+            )
         for one in self.policies:
             if one.lease_s < _LOOKS_A_LEASE * self.look_every_s:
                 raise refuse(

@@ -14,17 +14,15 @@ from uuid import uuid4
 import yaml
 
 from alerts.rules.rule import SOURCE
-from zombiewatch._direct import opened
-from zombiewatch.pushing import PushError, post
+from zombiewatch._api_v2 import AlertmanagerError, post, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["PushError", "Tried", "try_out"]
+__all__ = ["AlertmanagerError", "Tried", "try_out"]
 
 _LASTS: Final = timedelta(minutes=3)
 _LOOK_S: Final = 0.5
-_ASK_S: Final = 5.0
 _SENT: Final = re.compile(
     r'^alertmanager_notification_requests(_failed)?_total\{integration="(\w+)"[^}]*\} (\S+)$',
     re.MULTILINE,
@@ -88,7 +86,7 @@ def try_out(
 ) -> Tried:
     """Send a test alert to the Alertmanager at *base*; return what became of it within *wait_s*.
 
-    Raises PushError.
+    Raises AlertmanagerError.
     """
     base, mark = base.rstrip("/"), uuid4().hex[:8]
     now = datetime.now(UTC)
@@ -121,7 +119,7 @@ def try_out(
 
 
 def _look(base: str, mark: str, tried: Tried) -> None:
-    for one in json.loads(_get(f"{base}/api/v2/alerts?filter=test%3D%22{mark}%22")):
+    for one in json.loads(text(f"{base}/api/v2/alerts?filter=test%3D%22{mark}%22")):
         ways = _ways(base)
         tried.receivers = {each["name"]: ways.get(each["name"], []) for each in one["receivers"]}
         status = one["status"]
@@ -133,7 +131,7 @@ def _look(base: str, mark: str, tried: Tried) -> None:
 
 def _ways(base: str) -> dict[str, list[str]]:
     """Return the integrations of each receiver, from the configuration in force."""
-    said = yaml.safe_load(json.loads(_get(f"{base}/api/v2/status"))["config"]["original"])
+    said = yaml.safe_load(json.loads(text(f"{base}/api/v2/status"))["config"]["original"])
     return {
         one["name"]: sorted(
             key.removesuffix("_configs") for key, value in one.items() if key != "name" and value
@@ -145,7 +143,7 @@ def _ways(base: str) -> dict[str, list[str]]:
 def _notified(base: str) -> Counter[tuple[str, bool]]:
     """Return how many notifications each integration has sent (False), and failed to (True)."""
     found: Counter[tuple[str, bool]] = Counter()
-    for failed, name, number in _SENT.findall(_get(f"{base}/metrics")):
+    for failed, name, number in _SENT.findall(text(f"{base}/metrics")):
         found[name, bool(failed)] += int(float(number))
     return found
 
@@ -160,11 +158,3 @@ def _count(tried: Tried, before: Counter[tuple[str, bool]], now: Counter[tuple[s
         for (name, failed), number in grown.items()
         if not failed and number > tried.failed.get(name, 0)
     }
-
-
-def _get(url: str) -> str:
-    try:
-        with opened(url, _ASK_S) as answer:
-            return str(answer.read().decode())
-    except (OSError, ValueError) as error:
-        raise PushError(f"{url} does not answer: {error}") from None

@@ -126,11 +126,14 @@ def demo(
         ),
     ] = False,
 ) -> None:
-    """Watch a real zombie being caught: Bruin's incident with all its bugs, live."""
+    """Watch a real zombie being caught: Bruin's incident with all its bugs, live.
+
+    Where Prometheus and Alertmanager are installed, what they tell of it is shown, too.
+    """
     from zombiewatch.session import Session, run_lab
 
     session = Session(
-        lab="bruin", bugs="all", live=True, stay=not once, port=None if once else 9797
+        lab="bruin", bugs="all", live=True, alerts=True, stay=not once, port=None if once else 9797
     )
     raise typer.Exit(run_lab(session))
 
@@ -145,6 +148,14 @@ def lab(
     keep: Annotated[
         Path | None, typer.Option(help="Keep the sidecar's data and the lab's logs in this folder.")
     ] = None,
+    heed: Annotated[
+        bool,
+        typer.Option(
+            "--heed",
+            help="Let the lab's dispatcher heed degrade switches (OpenFeature); only some labs have"
+            " such a dispatcher.",
+        ),
+    ] = False,
 ) -> None:
     """Run an incident as real processes against a sidecar, and compare what is found."""
     from zombiewatch.session import Session, list_labs, run_lab
@@ -152,7 +163,9 @@ def lab(
     if name is None:
         list_labs()
         return
-    session = Session(lab=name, bugs=bugs, seconds=seconds, keep=keep, live=sys.stdout.isatty())
+    session = Session(
+        lab=name, bugs=bugs, seconds=seconds, keep=keep, live=sys.stdout.isatty(), heed=heed
+    )
     raise typer.Exit(run_lab(session))
 
 
@@ -480,13 +493,13 @@ def alerts_test(
     Exit status: 0 if somebody was told, 1 if nobody was, within the time. It is over by itself
     soon after.
     """
-    from zombiewatch.alerting import PushError, try_out
+    from zombiewatch.alerting import AlertmanagerError, try_out
 
     try:
         told = try_out(
             url, severity=severity, service=service, team=team, wait_s=wait, say=_tell_err
         )
-    except PushError as error:
+    except AlertmanagerError as error:
         raise fail(error) from None
     if as_json:
         print_json(told.as_json())

@@ -28,6 +28,11 @@ def ask(base: str, path: str, **query: str | int | None) -> dict[str, Any]:
     return _answer(base, path + (f"?{urllib.parse.urlencode(given)}" if given else ""))
 
 
+def ask_with(token: str | None, base: str, path: str) -> dict[str, Any]:
+    """Return the same for *token*; without one, for that of the environment, if any."""
+    return _answer(base, path, token=token)
+
+
 def tell(base: str, path: str, said: object, *, takes_s: float = 0.0) -> dict[str, Any]:
     """Send *said* as JSON to *path* of the sidecar; return its answer. Raises AskError.
 
@@ -37,7 +42,11 @@ def tell(base: str, path: str, said: object, *, takes_s: float = 0.0) -> dict[st
 
 
 def _answer(
-    base: str, path: str, body: bytes | None = None, timeout_s: float = _TIMEOUT_S
+    base: str,
+    path: str,
+    body: bytes | None = None,
+    timeout_s: float = _TIMEOUT_S,
+    token: str | None = None,
 ) -> dict[str, Any]:
     url = f"{base.rstrip('/')}{path}"
     if not url.startswith(("http://", "https://")):
@@ -47,7 +56,7 @@ def _answer(
         request = urllib.request.Request(url, body)  # noqa: S310 - http or https, as checked
         if body is not None:
             request.add_header("Content-Type", "application/json")
-        if token := os.environ.get(TOKEN):
+        if token := token or os.environ.get(TOKEN):
             request.add_header("Authorization", f"Bearer {token}")
         with opened(request, timeout_s) as answer:
             return dict(json.load(answer))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from alerts.rules.links import Links
-from alerts.rules.write import TARGETS, rules, tests
+from alerts.rules.write import OBJECTIVE, TARGETS, rules, tests
 from detectors._kit import load
 from zombiewatch.reference import markdown
 from zombiewatch.runbooks import runbooks
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 _RULES: Final = Path("alerts/prometheus")
-_OBJECTIVE: Final = 0.999
 
 
 def files() -> Iterator[tuple[Path, str]]:
@@ -33,10 +32,10 @@ def files() -> Iterator[tuple[Path, str]]:
     index += [f"- [{name}]({name}.md): {_title(pages[name])}" for name in sorted(others)]
     yield Path("docs/runbooks/README.md"), "\n".join(index) + "\n"
     for target in TARGETS:
-        made = rules(detectors, Links(), target, objective=_OBJECTIVE)
+        made = rules(detectors, Links(), target, objective=OBJECTIVE)
         yield _RULES / f"{target}.rules.yml", made
     file = "prometheus-2.42.rules.yml"
-    for step, made in tests(detectors, Links(), objective=_OBJECTIVE, file=file).items():
+    for step, made in tests(detectors, Links(), objective=OBJECTIVE, file=file).items():
         yield _RULES / f"tests-{step}.yml", made
 
 

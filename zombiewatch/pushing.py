@@ -2,43 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import urllib.error
-import urllib.request
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from model.units import us
-from zombiewatch._direct import opened
+from zombiewatch._api_v2 import AlertmanagerError, post
 from zombiewatch._regularly import Regularly
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
     from alerts.push import Labels, Pushed
     from model.clock import Clock
 
 _LOG: Final = logging.getLogger("zombiewatch.push")
-_ASK_S: Final = 5.0
-
-
-class PushError(Exception):
-    """Alertmanager did not take it; the message says why."""
-
-
-def post(base: str, alerts: Sequence[dict[str, Any]]) -> None:
-    """Give *alerts* to the Alertmanager at *base*. Raises PushError."""
-    url = f"{base.rstrip('/')}/api/v2/alerts"
-    headers = {"Content-Type": "application/json"}
-    try:
-        request = urllib.request.Request(url, json.dumps(alerts).encode(), headers)  # noqa: S310
-        with opened(request, _ASK_S) as answer:
-            answer.read()
-    except urllib.error.HTTPError as error:
-        text = error.read().decode(errors="replace")[:300]
-        raise PushError(f"{base} refuses alerts: {text or error}") from None
-    except (OSError, ValueError) as error:
-        raise PushError(f"{base} does not take alerts: {error}") from None
 
 
 class Pushing:
@@ -77,7 +54,7 @@ class Pushing:
         self._telling.stop()
 
     def tell(self) -> None:
-        """Tell once, now. Raises PushError; what is over is told the next time, then."""
+        """Tell once, now. Raises AlertmanagerError; what is over is told the next time, then."""
         now_us = self._clock()
         found, judged = self._firing()
         fires = {one.labels: one for one in found}
@@ -95,7 +72,7 @@ class Pushing:
     def _try(self) -> None:
         try:
             self.tell()
-        except PushError as error:
+        except AlertmanagerError as error:
             self.failed += 1
             if self._well:  # once, not each half minute
                 _LOG.warning("%s; trying on", error)

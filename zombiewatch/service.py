@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from alerts import push
 from alerts.audience import DISMISSED, Audience, Owner
-from alerts.degrade.lease import LEVELS
+from alerts.degrade.lease import LEVELS, MUTES
 from alerts.metrics import Metrics
 from alerts.rules.links import Links
 from alerts.work import Work
@@ -37,9 +37,11 @@ from model.units import iso, us
 from zombiewatch import sayings, tls
 from zombiewatch.degrading import Degrading
 from zombiewatch.findings import FindingsFile
+from zombiewatch.following import Following
 from zombiewatch.pushing import Pushing
 from zombiewatch.sayings import SayingError, Sayings
-from zombiewatch.switches import Switches
+from zombiewatch.silencing import Silencing
+from zombiewatch.switches import ConflictError, Switches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -115,7 +117,9 @@ class Service:
             place=self.audience.place,
         )
         self.degrading = Degrading(config.degrade, self.switches, self._known, clock)
+        self.following = self._following()
         self.pushing = self._pushing()
+        self.silencing = self._silencing()
         self.intake = Intake(
             self.store.append,
             clock,
@@ -169,11 +173,30 @@ class Service:
 
     def _pushing(self) -> Pushing | None:
         said = self.config.alertmanager
-        if said.url is None:
+        if said.url is None or not said.pushes:
             return None
         return Pushing(
             said.url, self._firing, self.clock, every_s=said.push_every_s, lasts_s=said.lasts_s
         )
+
+    def _silencing(self) -> Silencing | None:
+        said = self.config.alertmanager
+        if said.url is None or not said.silences:
+            return None
+        return Silencing(
+            said.url,
+            self._in_force,
+            self.switches.identity,
+            self.clock,
+            every_s=said.push_every_s,
+        )
+
+    def _following(self) -> Following | None:
+        said = self.config.degrade
+        if said.follow is None:
+            return None
+        token = said.follow_token.get_secret_value() if said.follow_token else None
+        return Following(said.follow, token, self.switches, self.clock, every_s=said.look_every_s)
 
     def _celery(self) -> Celery | None:
         said = self.config.celery
@@ -249,8 +272,9 @@ class Service:
             self.forward.start()
         self._judging.start()
         self.degrading.start()
-        if self.pushing:
-            self.pushing.start()
+        for telling in (self.following, self.pushing, self.silencing):
+            if telling:
+                telling.start()
         self.ready = True
 
     def finish(self) -> None:
@@ -260,8 +284,9 @@ class Service:
         if self._judging.is_alive():
             self._judging.join()
         self.degrading.stop()
-        if self.pushing:
-            self.pushing.stop()
+        for telling in (self.following, self.pushing, self.silencing):
+            if telling:
+                telling.stop()
         self.judge.save()
         self.expected.stop()
         if self.celery:
@@ -315,15 +340,19 @@ class Service:
 
     def _firing(self) -> tuple[list[Pushed], frozenset[str]]:
         """Return what Alertmanager is to be told, and the detectors that have judged lately."""
-        said, now = self.config.alertmanager, self.clock()
+        said = self.config.alertmanager
         findings, judged = self._known()
         links = Links(said.page.rstrip("/"), (said.url or "").rstrip("/"))
         by_name = {one.name: one for one in self.judge.detectors}
-        forced = (self.switches.of(service, now) for service in self.switches.services())
         return [
             *push.of_findings(findings, by_name, self.causes, links),
-            *push.of_switches(one for one in forced if one is not None),
+            *push.of_switches(self._in_force()),
         ], judged
+
+    def _in_force(self) -> list[Lease]:
+        now = self.clock()
+        found = (self.switches.of(service, now) for service in self.switches.services())
+        return [one for one in found if one is not None]
 
     # -- what the API shows -----------------------------------------------------------------
 
@@ -396,7 +425,7 @@ class Service:
 
     def hidden(self, lease: Lease) -> list[Finding]:
         """Return the findings that Alertmanager mutes while *lease* is in force."""
-        mutes = {"warning"} if lease.level == 1 else {"warning", "critical"} if lease.level else ()
+        mutes = MUTES[lease.level]
         may = {one.name: one for one in self.judge.detectors if one.degradable}
         return [
             one
@@ -422,6 +451,7 @@ class Service:
 
         Raises SayingError, SwitchError, ConflictError.
         """
+        self._check_own()
         now = self.clock()
         self.switches.set(
             service, LEVELS.index(level), by=by, reason=reason,
@@ -433,10 +463,18 @@ class Service:
         self, service: str, *, by: str, reason: str, generation: int | None = None
     ) -> None:
         """Take back what a person set for *service*. Raises SwitchError, ConflictError."""
+        self._check_own()
         self.switches.clear(
             service, by=by, reason=reason, now_us=self.clock(), generation=generation
         )
         _LOG.info("switch of %s cleared by %s: %s", service, by, reason)
+
+    def _check_own(self) -> None:
+        if self.config.degrade.follow is not None:
+            raise ConflictError(
+                f"switches are set at {self.config.degrade.follow}, which this sidecar follows:"
+                " say --url"
+            )
 
     def incidents(self) -> list[Incident]:
         """Return the open incidents, the worst and oldest first."""

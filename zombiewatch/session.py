@@ -9,7 +9,8 @@ import sys
 import tempfile
 import time
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -18,6 +19,9 @@ from rich.live import Live
 from rich.text import Text
 
 from labs._kit import Expected, Lab, LabProcessError, Runner, find_labs
+from labs._runner import FLAGS
+from zombiewatch._servers import ServerError
+from zombiewatch.chain import HOW, Chain, missing
 from zombiewatch.client import AskError, ask, quoted
 from zombiewatch.explain import render, render_findings
 from zombiewatch.incident import render_incident
@@ -30,13 +34,21 @@ _START_S: Final = 30.0
 _SETTLE_S: Final = 12.0
 _FOUND: Final = frozenset({"confirmed", "resolved"})
 _ALL_WELL: Final = "L0"
+_LATEST: Final = 4
+"""So many things that alerts told are shown while a lab runs."""
+
 _EXPLAINED: Final = 3
 """So many incidents are explained at the end: those of most findings."""
 
 
 @dataclass(slots=True)
 class Session:
-    """What to run, and how to show it. Seconds, and a port (None: a free one)."""
+    """What to run, and how to show it. Seconds, and a port (None: a free one).
+
+    With *heed* the lab's dispatcher heeds degrade switches, and a policy moves them. With *alerts*
+    Prometheus and Alertmanager run behind the sidecar, where there are such: what they tell of is
+    shown, and without a word of theirs not all is well.
+    """
 
     lab: str
     bugs: str = "all"
@@ -44,6 +56,8 @@ class Session:
     keep: Path | None = None
     live: bool = False
     stay: bool = False
+    heed: bool = False
+    alerts: bool = False
     port: int | None = None
     console: Console = field(default_factory=Console)
     each_second: Callable[[float, Sidecar], None] | None = None
@@ -157,8 +171,10 @@ class Sidecar:
         return ask(self.urls["http"], f"/api/v1/tasks/{quoted(task)}")
 
 
-def sidecar_config(lab: Lab, folder: Path, logs: Path, port: int | None) -> dict[str, Any]:
-    """Return the configuration by which a sidecar watches *lab*."""
+def sidecar_config(
+    lab: Lab, folder: Path, logs: Path, port: int | None, *, heed: bool = False
+) -> dict[str, Any]:
+    """Return the configuration by which a sidecar watches *lab*, and with *heed* acts on it."""
     return {
         "namespace": lab.name,
         "data_dir": str(folder / "data"),
@@ -168,6 +184,7 @@ def sidecar_config(lab: Lab, folder: Path, logs: Path, port: int | None) -> dict
         "apply_every_s": 0.2,
         "presets": [str(lab.preset)],
         "follow": [{"path": str(logs / "*.log")}, {"path": str(logs / "*.jsonl")}],
+        **(lab.heeds.settings if lab.heeds and heed else {}),
     }
 
 
@@ -216,10 +233,14 @@ class Outcome:
                 found[one["detector"]] = found.get(one["detector"], 0) + 1
             elif one["verdict"] == "retracted":
                 retracted[one["detector"]] = retracted.get(one["detector"], 0) + 1
-        levels: dict[str, list[str]] = {}
-        for one in switched or []:
-            levels.setdefault(one["service"], []).append(one["level"])
-        return cls(expected, found, retracted, levels)
+        return cls(expected, found, retracted, _levels(switched or []))
+
+
+def _levels(switched: list[dict[str, Any]]) -> dict[str, list[str]]:
+    levels: dict[str, list[str]] = {}
+    for one in switched:
+        levels.setdefault(one["service"], []).append(one["level"])
+    return levels
 
 
 class Incidents(Protocol):
@@ -238,6 +259,8 @@ class Told:
 
     findings: set[int] = field(default_factory=set)
     incidents: dict[int, dict[str, Any]] = field(default_factory=dict)
+    chain: Chain | None = None
+    alerts: list[str] = field(default_factory=list)
 
     def look(self, sidecar: Incidents) -> None:
         """Keep what has grown: what is over is shown no more, and suspects cost a look each."""
@@ -246,6 +269,19 @@ class Told:
             if known is None or _size(one) > _size(known):
                 whole = sidecar.incident(one["id"])
                 self.incidents[one["id"]] = whole or one
+
+    def hear(self, gone: float) -> list[str]:
+        """Keep what alerts have told since the last time, *gone* seconds on; return it."""
+        new = [f"{gone:4.0f} s  {one}" for one in self.chain.news()] if self.chain else []
+        self.alerts += new
+        return new
+
+    def latest(self) -> list[Text]:
+        """Return the last things that alerts told, to be shown below what was found."""
+        if not self.alerts:
+            return []
+        lines = [Text(one, style="yellow", no_wrap=True) for one in self.alerts[-_LATEST:]]
+        return [Text("\nTold by Alertmanager:", style="bold"), *lines]
 
     def fullest(self) -> list[dict[str, Any]]:
         """Return the incidents, those of the longest chains first, and no part of another one."""
@@ -270,7 +306,9 @@ def list_labs() -> None:
         console.print(f"[bold]{lab.name}[/bold]  {lab.title}. {lab.summary}", highlight=False)
         for bug, text in lab.bugs.items():
             console.print(f"    [cyan]{bug}[/cyan]  {text}", highlight=False)
-    console.print("\nRun one: zombiewatch lab NAME [--bugs all|none|a,b]", highlight=False)
+        if lab.heeds is not None:
+            console.print("    Its dispatcher heeds degrade switches with --heed.", highlight=False)
+    console.print("\nRun one: zombiewatch lab NAME [--bugs all|none|a,b] [--heed]", highlight=False)
 
 
 def run_lab(session: Session) -> int:
@@ -285,12 +323,17 @@ def run_lab(session: Session) -> int:
     except ValueError as error:
         console.print(str(error))
         return 2
+    if session.heed and lab.heeds is None:
+        heeding = ", ".join(one.name for one in find_labs().values() if one.heeds is not None)
+        console.print(f"Lab {lab.name!r} heeds no degrade switches (--heed); these do: {heeding}")
+        return 2
     with ExitStack() as stack:
         folder = session.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.mkdir(parents=True, exist_ok=True)
         logs = (folder / "logs").absolute()
         logs.mkdir(exist_ok=True)
-        sidecar = Sidecar(folder, sidecar_config(lab, folder.absolute(), logs, session.port))
+        config = partial(sidecar_config, lab, folder.absolute(), logs, heed=session.heed)
+        sidecar = Sidecar(folder, config(session.port))
         stack.callback(sidecar.stop)
         try:
             try:
@@ -298,22 +341,68 @@ def run_lab(session: Session) -> int:
             except SidecarError:
                 if session.port is None:
                     raise
-                sidecar = Sidecar(folder, sidecar_config(lab, folder.absolute(), logs, None))
+                sidecar = Sidecar(folder, config(None))
                 stack.callback(sidecar.stop)
                 sidecar.start()
-            told = Told()
+            told = Told(chain=_chain(session, sidecar, folder.absolute(), stack))
             outcome = _watch(session, lab, bugs, sidecar, logs, folder.absolute(), told)
             _explain(console, sidecar, told)
-            _summary(session, lab, bugs, outcome, sidecar)
+            _summary(session, outcome, sidecar)
+            reached = _reached(console, outcome, told.chain)
             if session.stay:
+                _next_steps(console, lab, bugs, sidecar)
                 _stay(console, sidecar)
-        except (SidecarError, LabProcessError) as error:
+            else:
+                console.print(
+                    "\nThe sidecar ends with this run; `make demo` lets it stay, with its page.",
+                    highlight=False,
+                )
+        except (SidecarError, LabProcessError, ServerError) as error:
             console.print(str(error), style="red", markup=False)
             return 1
         except KeyboardInterrupt:
             console.print("Stopped.")
             return 130
-    return 0 if outcome.good else 1
+    return 0 if outcome.good and reached else 1
+
+
+def _chain(session: Session, sidecar: Sidecar, folder: Path, stack: ExitStack) -> Chain | None:
+    """Return the chain behind *sidecar*, if one is wanted and can be had."""
+    if not session.alerts:
+        return None
+    if away := missing():
+        session.console.print(
+            f"There is no {' and no '.join(away)} here, so nobody is told by an alert in this run."
+            f" To see that, too: {HOW}\n",
+            highlight=False,
+        )
+        return None
+    return stack.enter_context(Chain(sidecar.urls["http"], folder / "chain"))
+
+
+def _reached(console: Console, outcome: Outcome, chain: Chain | None) -> bool:
+    """Say who was told of what by alerts; return whether anybody was, where that had to be."""
+    if chain is None:
+        return True
+    until = time.monotonic() + _SETTLE_S
+    while not (names := _told_of(chain, outcome)) and time.monotonic() < until:
+        time.sleep(0.5)  # a poll, bounded by _SETTLE_S
+    if not names:
+        console.print("\n[bold]NOBODY was told by an alert.[/bold]", highlight=False)
+        return False
+    console.print(
+        f"\nBy Prometheus ({chain.prometheus}) and Alertmanager ({chain.alertmanager}) somebody was"
+        f" told of: {', '.join(names)}.",
+        highlight=False,
+    )
+    return True
+
+
+def _told_of(chain: Chain, outcome: Outcome) -> list[str]:
+    """Return the alerts that were told, of what was expected or has to do with it."""
+    found = outcome.found.keys()
+    labels = (one["labels"] for one in chain.told())
+    return sorted({one["alertname"] for one in labels if one.get("detector") in found})
 
 
 def _watch(
@@ -326,27 +415,35 @@ def _watch(
     told: Told,
 ) -> Outcome:
     console, expected = session.console, lab.expected(bugs)
-    seconds = session.seconds or lab.seconds
+    seconds = session.seconds or (lab.heeds if lab.heeds and session.heed else lab).seconds
     console.print(
         f"[bold]{lab.title}[/bold]: {lab.summary}\n"
         f"Bugs in: {', '.join(sorted(bugs)) or 'none'}. Page: {sidecar.urls['http']}\n",
         highlight=False,
     )
     work = folder / "work"
-    with Runner(lab.processes(sidecar.urls["otlp"], logs, work, bugs, seconds), work) as runner:
+    commands = lab.processes(sidecar.urls["otlp"], logs, work, bugs, seconds)
+    if session.heed:
+        asked = {FLAGS: sidecar.urls["http"]}
+        commands = [replace(one, env={**one.env, **asked}) for one in commands]
+    with Runner(commands, work) as runner:
         if session.live:
             with Live(console=console, refresh_per_second=4) as live:
                 for gone in runner.watch(seconds + lab.tail_s):
                     _each_second(session, gone, sidecar)
                     told.look(sidecar)
+                    told.hear(gone)
                     answer = sidecar.findings()
-                    live.update(_picture(answer, lab.progress(work), gone, seconds + lab.tail_s))
+                    picture = _picture(answer, lab.progress(work), gone, seconds + lab.tail_s)
+                    live.update(Group(picture, *told.latest()))
         else:
             for gone in runner.watch(seconds + lab.tail_s):
                 _each_second(session, gone, sidecar)
                 told.look(sidecar)
                 _tell(console, sidecar.findings(), told.findings, gone)
-        outcome, answer = _settled(sidecar, expected)
+                for line in told.hear(gone):
+                    console.print(line, highlight=False, markup=False, soft_wrap=True)
+        outcome, answer = _settled(session, sidecar, expected)
         told.look(sidecar)
     if not session.live:
         _tell(console, answer, told.findings, seconds + lab.tail_s)
@@ -358,12 +455,18 @@ def _each_second(session: Session, gone: float, sidecar: Sidecar) -> None:
         session.each_second(gone, sidecar)
 
 
-def _settled(sidecar: Sidecar, expected: Expected) -> tuple[Outcome, dict[str, Any]]:
-    """Return what came of it once all that must be there is, or after some patience."""
+def _settled(
+    session: Session, sidecar: Sidecar, expected: Expected
+) -> tuple[Outcome, dict[str, Any]]:
+    """Return what came of it once all that must be there is, or after some patience.
+
+    What a policy did whose switches are heeded is not judged: when it moves them depends on that.
+    """
     until = time.monotonic() + _SETTLE_S
     while True:
         answer = sidecar.findings()
-        outcome = Outcome.of(expected, answer["findings"], sidecar.switched())
+        switched = None if session.heed else sidecar.switched()
+        outcome = Outcome.of(expected, answer["findings"], switched)
         if not outcome.missing or time.monotonic() > until:
             return outcome, answer
         time.sleep(0.5)  # a poll, bounded by _SETTLE_S
@@ -417,9 +520,7 @@ def _explain(console: Console, sidecar: Sidecar, told: Told) -> None:
             console.print(render(sidecar.story(task), console.width))
 
 
-def _summary(
-    session: Session, lab: Lab, bugs: frozenset[str], outcome: Outcome, sidecar: Sidecar
-) -> None:
+def _summary(session: Session, outcome: Outcome, sidecar: Sidecar) -> None:
     console = session.console
     console.print()
     for name in sorted(outcome.found.keys() | outcome.expected.must):
@@ -432,6 +533,9 @@ def _summary(
         moved = " → ".join(["L0", *outcome.levels.get(service, ())])
         mark = "✗" if service in outcome.missing | outcome.surprising else "✓"
         console.print(f"  {mark} {service:<24} {moved}   degrade level", highlight=False)
+    for service, levels in _levels(sidecar.switched() if session.heed else []).items():
+        moved = " → ".join(["L0", *levels])
+        console.print(f"  · {service:<24} {moved}   degrade level, heeded", highlight=False)
     for name, number in sorted(outcome.retracted.items()):
         console.print(f"  ✗ {name:<24}{number:>4} retracted: false alarms", highlight=False)
     verdict = (
@@ -444,13 +548,6 @@ def _summary(
     if not outcome.found and outcome.good:
         verdict = "Nothing found, as it must be with every bug mended."
     console.print(f"\n[bold]{verdict}[/bold]", highlight=False)
-    if session.stay:
-        _next_steps(console, lab, bugs, sidecar)
-    else:
-        console.print(
-            "\nThe sidecar ends with this run; `make demo` lets it stay, with its page.",
-            highlight=False,
-        )
 
 
 def _next_steps(console: Console, lab: Lab, bugs: frozenset[str], sidecar: Sidecar) -> None:

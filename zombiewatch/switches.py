@@ -11,6 +11,7 @@ import sqlite3
 import threading
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
+from uuid import uuid4
 
 import orjson
 from typing_extensions import TypedDict
@@ -21,10 +22,11 @@ from model.units import Iso, iso, us
 from zombiewatch.sayings import SayingError, reasoned, signed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 Slot = Literal["person", "policy"]
-Action = Literal["set", "cleared", "expired", "raised", "lowered"]
+Action = Literal["set", "cleared", "expired", "raised", "lowered", "followed"]
 
 SERVICE_MAX: Final = 200
 HISTORY_MAX: Final = 1000
@@ -40,6 +42,7 @@ CREATE TABLE IF NOT EXISTS audit (
   number INTEGER PRIMARY KEY AUTOINCREMENT, at_us INTEGER NOT NULL, service TEXT NOT NULL,
   body TEXT NOT NULL, hash TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS audit_service ON audit (service, number);
+CREATE TABLE IF NOT EXISTS identity (value TEXT NOT NULL);
 """
 
 
@@ -79,6 +82,8 @@ class Switches:
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         self._db.execute("PRAGMA synchronous=FULL")  # a person was told that it is kept
         self._db.executescript(_TABLES)
+        self.identity = self._known_as()
+        """Which sidecar this is, for as long as the file is there."""
         self._leases: dict[str, dict[Slot, Lease]] = {}
         for service, slot, body in self._db.execute("SELECT service, slot, body FROM switch"):
             self._leases.setdefault(service, {})[slot] = Lease(**orjson.loads(body))
@@ -200,6 +205,33 @@ class Switches:
         lease = Lease(service, level, "auto", reason, by, now_us, ends_us, dry_run)
         self._change(lease, "policy", action, by, reason, now_us)
 
+    # -- what another sidecar does ----------------------------------------------------------
+
+    def adopt(self, said: Iterable[Lease], source: str, now_us: int) -> None:
+        """Make our switches those that another sidecar, *source*, *said* to have.
+
+        Their generations are its own.
+        """
+        given: dict[tuple[str, Slot], Lease] = {}
+        for one in said:
+            given[one.service, "policy" if one.mode == "auto" else "person"] = one
+        held = {
+            (service, slot): one
+            for service, slots in list(self._leases.items())
+            for slot, one in slots.items()
+        }
+        for (service, slot), one in given.items():
+            was = held.pop((service, slot), None)
+            if was is None or was.generation != one.generation:
+                self._change(
+                    one, slot, "followed", one.set_by, one.reason, now_us,
+                    numbered=one.generation,
+                )  # fmt: skip
+            elif was != one:
+                self._renew(one, slot)
+        for (_, slot), one in held.items():
+            self._change(one, slot, "cleared", source, "it is set no more there", now_us)
+
     # -- what was done ----------------------------------------------------------------------
 
     def history(self, service: str | None = None, limit: int = 100) -> list[ChangeJson]:
@@ -243,9 +275,13 @@ class Switches:
         reason: str,
         now_us: int,
         generation: int | None = None,
+        numbered: int | None = None,
     ) -> Lease:
-        """Write *action* down, and set *lease*, or take it out; return it with its generation."""
-        stays = action in {"set", "raised", "lowered"} and not (
+        """Write *action* down, and set *lease*, or take it out; return it with its generation.
+
+        That is *numbered* where another sidecar has made it.
+        """
+        stays = action in {"set", "raised", "lowered", "followed"} and not (
             lease.mode == "auto" and lease.level == 0
         )
         said = {
@@ -257,7 +293,7 @@ class Switches:
             try:
                 self._unchanged(lease.service, generation)
                 number = self._append(lease.service, said, now_us)
-                made = replace(lease, generation=number)
+                made = replace(lease, generation=numbered or number)
                 if stays:
                     self._keep(slot, made)
                 else:
@@ -273,11 +309,19 @@ class Switches:
             self.changes[lease.service] = self.changes.get(lease.service, 0) + 1
         return made
 
-    def _renew(self, lease: Lease) -> Lease:
+    def _renew(self, lease: Lease, slot: Slot = "policy") -> None:
         with self._lock:
-            self._keep("policy", lease)
-            self._show("policy", lease, stays=True)
-        return lease
+            self._keep(slot, lease)
+            self._show(slot, lease, stays=True)
+
+    def _known_as(self) -> str:
+        with self._lock:
+            self._db.execute(
+                "INSERT INTO identity SELECT ? WHERE NOT EXISTS (SELECT 1 FROM identity)",
+                (uuid4().hex,),
+            )
+            (value,) = self._db.execute("SELECT value FROM identity").fetchone()
+        return str(value)
 
     def _show(self, slot: Slot, lease: Lease, *, stays: bool) -> None:
         """Put a new mapping in the old one's place: who reads takes no lock."""

@@ -22,6 +22,13 @@ Level = Literal["L0", "L1", "L2", "L3"]
 LEVELS: Final[tuple[Level, ...]] = ("L0", "L1", "L2", "L3")
 """What a level is called; its number is its place."""
 
+MUTES: Final[tuple[frozenset[str], ...]] = (
+    frozenset(),
+    frozenset({"warning"}),
+    *(frozenset({"warning", "critical"}),) * 2,
+)
+"""Severities that a level mutes, of what is `degradable`, by the level's number."""
+
 _RANK: Final[dict[Mode, int]] = {"auto": 0, "manual": 1, "forced_off": 2}
 
 

@@ -36,10 +36,18 @@ class Degrading(Protocol):
     errors: Mapping[str, str]
 
 
+class Following(Protocol):
+    """Who follows another sidecar's switches, and whether that is away."""
+
+    away: bool
+
+
 def collect(
     switches: Switches,
     degrading: Degrading,
+    following: Following | None,
     now_us: int,
+    *,
     label: Callable[[str], str],
     hides: Callable[[Lease], int],
 ) -> Iterator[Metric]:
@@ -76,6 +84,11 @@ def collect(
     for service in sorted(degrading.errors):
         blind.add_metric((label(service),), 1)
     yield blind
+    yield GaugeMetricFamily(
+        "zombiewatch_degrade_follow_failing",
+        "Whether the sidecar whose switches are followed does not answer.",
+        value=int(following is not None and following.away),
+    )
     yield CounterMetricFamily(
         "zombiewatch_degrade_looks", "Looks at the policies of switches.", value=degrading.looks
     )

@@ -51,6 +51,7 @@ def group(links: Links) -> Group:
         for name in ("records_left_out", "damaged", "refused_full", "checkpoint_errors")
     )
     unread = f"zombiewatch_follow_failing_files{{{_ALL}}}"
+    followed = f"zombiewatch_degrade_follow_failing{{{_ALL}}}"
     blind = f'zombiewatch_degrade_policy_blind{{{_ALL}, service="shop"}}'
     return Group(
         "zombiewatch-sidecar",
@@ -169,6 +170,18 @@ def group(links: Links) -> Group:
                 Case({blind: "1x20"}, "15m", [{**_JOB, "service": "shop"}]),
                 Case({blind: "1x3 _x20"}, "15m"),
                 lasts="10m",
+            ),
+            _alert(
+                links,
+                "DegradeFollowFailing",
+                "zombiewatch_degrade_follow_failing > 0",
+                "warning",
+                "The sidecar whose switches are followed does not answer.",
+                "<instance> has the switches of another sidecar, and cannot ask it: what was set"
+                " there holds until it ends, what is set now is not seen here.",
+                Case({followed: "1x20"}, "15m", [_JOB]),
+                Case({followed: "1x3 0x20"}, "15m"),
+                lasts="5m",
             ),
         ],
     )

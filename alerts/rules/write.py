@@ -20,6 +20,9 @@ Target = Literal["prometheus-2.42", "latest", "vmalert", "prometheusrule"]
 
 TARGETS: Final[tuple[Target, ...]] = get_args(Target)
 
+OBJECTIVE: Final = 0.999
+"""By default this share of tasks is to end with the verdict that it deserves."""
+
 _NOTE: Final = "# Written by `zombiewatch rules{more}`: change it there.\n"
 
 

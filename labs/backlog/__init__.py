@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from labs._kit import Command, Expected, Lab
+from labs._kit import Command, Expected, Heeding, Lab
 from labs._redis import redis
-from labs.backlog.options import BUGS, FIXES, ORDERS, RETURNS
+from labs.backlog.options import BUGS, FIXES, KEEPER, ORDERS, RETURNS, SHOP
 from labs.backlog.truth import progress, truth
 
 _SHOPS: Final = ("shop-1", "shop-2")
@@ -28,6 +28,27 @@ _FOUND: Final = {
     "poison_message": frozenset({"dead_letters"}),
 }
 _WITH_ANY: Final = frozenset({"overdue_task", "retry_storm"})
+
+# The shops take in no orders while too much waits, and the workers catch up. The detector looks
+# each half minute: a lower limit, so that it is sure at its second look even after a slow start.
+_HEEDED: Final = {
+    "detectors": {"backlog_spike": {"age_limit_s": 3}},
+    "degrade": {
+        "look_every_s": 1,
+        "flags": {"pause_dispatch": "L1"},
+        "policies": [
+            {
+                "service": SHOP,
+                "dry_run": False,
+                "rungs": [{"level": "L1", "findings": ["backlog_spike"], "of": [KEEPER]}],
+                "step_s": 2,
+                "dwell_s": 2,
+                "hold_off_s": 10,
+                "lease_s": 10,
+            }
+        ],
+    },
+}
 
 
 def expected(bugs: frozenset[str]) -> Expected:
@@ -95,4 +116,6 @@ LAB: Final = Lab(
         " The first question each time was which of those in the chain had become slow."
     ),
     fixes=FIXES,
+    # A minute until it is found, one until the orders are packed, half of one until that is seen.
+    heeds=Heeding(_HEEDED, seconds=150.0),
 )

@@ -11,7 +11,7 @@ from labs._figures import show
 from labs._options import Options, parser
 from labs._process import say_ready, stop_event
 from labs.backlog.broker import PROBE, Broker, Message, retries_of
-from labs.backlog.options import BUGS, ORDERS, PROGRESS, RETURNS
+from labs.backlog.options import BUGS, KEEPER, ORDERS, PROGRESS, RETURNS
 
 if TYPE_CHECKING:
     import logging
@@ -79,7 +79,7 @@ async def serve(given: Options, broker_url: str) -> None:
     """Run the keeper until SIGTERM."""
     stop = stop_event()
     telemetry = _telemetry.set_up(
-        "queue-keeper", "keeper-1", otlp=given.otlp, logs=given.logs, logger="keeper"
+        KEEPER, "keeper-1", otlp=given.otlp, logs=given.logs, logger="keeper"
     )
     broker = Broker(broker_url)
     for queue in (ORDERS, RETURNS):

@@ -33,6 +33,10 @@ FIXES: Final = {
     "slow_dependency": "The report has a connection of its own, outside the pool.",
 }
 
+SHOP: Final = "shop"
+KEEPER: Final = "queue-keeper"
+"""Who hands work in, and who tells how much waits: the names of their services."""
+
 ORDERS: Final = "orders"
 RETURNS: Final = "returns"
 PROGRESS: Final = "progress.json"

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from labs import _telemetry
+from labs._heed import Dispatch, switch
 from labs._options import Options, parser
 from labs._process import pause, say_ready, stop_event
 from labs.backlog.broker import Broker, Message
-from labs.backlog.options import BUGS, ORDERS, RETURNS
+from labs.backlog.options import BUGS, ORDERS, RETURNS, SHOP
 
 if TYPE_CHECKING:
     import logging
@@ -58,6 +59,7 @@ class Shop:
     bugs: frozenset[str]
     seconds: float
     admission: Admission = field(default_factory=Admission)
+    dispatch: Dispatch = field(default_factory=Dispatch)
     number: int = 0
 
     async def trade(self) -> None:
@@ -91,6 +93,8 @@ class Shop:
     async def _order(self, quantity: str) -> None:
         if "poison_message" not in self.bugs and not quantity.isdigit():
             self.log.info("order refused: quantity %r is no number", quantity)
+        elif self.dispatch.paused:
+            self.log.info("order refused: dispatch is paused")
         elif "burst" not in self.bugs and not self.admission.admits():
             self.log.info("order refused: too many at once, come back later")
         else:
@@ -128,14 +132,17 @@ def _times(first: float, until: float, per_s: float) -> Iterator[float]:
 async def serve(given: Options, broker_url: str, name: str) -> None:
     """Run the shop *name* until SIGTERM."""
     stop = stop_event()
-    telemetry = _telemetry.set_up("shop", name, otlp=given.otlp, logs=given.logs, logger="shop")
+    telemetry = _telemetry.set_up(SHOP, name, otlp=given.otlp, logs=given.logs, logger="shop")
     broker = Broker(broker_url)
     for queue in (ORDERS, RETURNS):
         await broker.prepare(queue)
+    dispatch = Dispatch(switch(SHOP))
     say_ready()
-    shop = Shop(name, broker, telemetry.log, stop, given.bugs, given.seconds)
-    await shop.trade()
-    await stop.wait()
+    shop = Shop(name, broker, telemetry.log, stop, given.bugs, given.seconds, dispatch=dispatch)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(dispatch.heed(stop))
+        await shop.trade()
+        await stop.wait()
     await broker.close()
     telemetry.log.info("stopped as told")
     telemetry.close()

@@ -19,6 +19,7 @@ _MOVES: Final = re.compile(r"^message (\S+) (?:attempt \d+ )?(put into|taken fro
 _COUNTED: Final = {
     "put": "put into ",
     "refused": "order refused: ",
+    "paused": "order refused: dispatch is paused",
     "done": " done in ",
     "failed_tries": " failed in ",
     "dead_letters": " put among the dead letters: ",
@@ -36,6 +37,8 @@ def progress(work: Path) -> str:
 
 def truth(logs: Path, work: Path) -> dict[str, float | int]:  # noqa: ARG001 - the kit's form
     """Return what became of the messages. All processes must have ended.
+
+    `refused` is how many orders were, for whatever reason; `paused` those by order of a switch.
 
     `peak` is how many orders waited at most, `peak_at` when, and `emptied_at` the first moment
     after it at which none did (both in seconds since 1970; 0 for never); `drain_s` is the time

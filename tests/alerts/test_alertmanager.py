@@ -13,7 +13,7 @@ import yaml
 from alerts.alertmanager.config import RECEIVERS, TEMPLATE, Hours, Telling, config, merged
 from alerts.rules.links import Links
 from alerts.rules.rule import Alert
-from alerts.rules.write import groups
+from alerts.rules.write import OBJECTIVE, groups
 from detectors._kit import load
 from tests.needs import need
 
@@ -76,6 +76,7 @@ def test_alertmanager_takes_it(tmp_path: Path, telling: Telling) -> None:
         ("alertname=ZombiewatchAbsent severity=critical", "critical"),
         ("alertname=DegradeSwitchStuck severity=warning", "changes"),
         ("alertname=DegradePolicyBlind severity=warning", "changes"),
+        ("alertname=DegradeFollowFailing severity=warning", "changes"),
     ],
 )
 def test_each_tier_has_its_receiver(tmp_path: Path, labels: str, receiver: str) -> None:
@@ -132,7 +133,7 @@ def test_no_alert_mutes_itself() -> None:
     """None of ours is a source and a target of the same rule; else neither would be told."""
     alerts = [
         one
-        for group in groups(load(), Links(), objective=0.999)
+        for group in groups(load(), Links(), objective=OBJECTIVE)
         for one in group.rules
         if isinstance(one, Alert)
     ]

@@ -11,7 +11,7 @@ import yaml
 from alerts.rules.findings import name_of
 from alerts.rules.links import Links
 from alerts.rules.rule import Alert, Text
-from alerts.rules.write import TARGETS, groups, rules
+from alerts.rules.write import OBJECTIVE, TARGETS, groups, rules
 from detectors._kit import load
 from tests.alerts import _promlint
 from tests.needs import need
@@ -25,7 +25,7 @@ FOLDER: Final = ROOT / "alerts/prometheus"
 DETECTORS: Final = load()
 ALERTS: Final = [
     one
-    for group in groups(DETECTORS, Links(), objective=0.999)
+    for group in groups(DETECTORS, Links(), objective=OBJECTIVE)
     for one in group.rules
     if isinstance(one, Alert)
 ]

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from tests.e2e._sidecar import zombiewatch
+from zombiewatch import chain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,38 +20,11 @@ def told_by(folder: Path, receivers: Mapping[str, Any]) -> dict[str, Any]:
     path.write_text(yaml.safe_dump({"alertmanager": {"receivers": dict(receivers)}}))
     made = zombiewatch("alertmanager", "-c", str(path))
     assert made.returncode == 0, made.stderr
-    said = made.stdout.replace("group_wait: 30s", "group_wait: 2s")
-    return dict(yaml.safe_load(said.replace("group_interval: 5m", "group_interval: 1s")))
+    return chain.told_soon(yaml.safe_load(made.stdout))
 
 
-class Told:
-    """A webhook: keeps what Alertmanager posts, by the path that it posts to."""
-
-    def __init__(self) -> None:
-        self.messages: list[tuple[str, dict[str, Any]]] = []
-        told = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                told.messages.append((self.path, json.loads(body)))
-                self.send_response(200)
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def receivers(self, *tiers: str) -> dict[str, Any]:
-        """Return what tells us of each of *tiers*, under its name."""
-        return {tier: {"webhook_configs": [{"url": f"{self.url}/{tier}"}]} for tier in tiers}
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
+class Told(chain.Told):
+    """A webhook: what Alertmanager has told it."""
 
     def of(self, name: str, service: str, status: str = "firing") -> list[dict[str, Any]]:
         """Return the alerts *name* of *service* that somebody was told of, in that *status*."""

@@ -228,3 +228,58 @@ def test_a_prometheus_that_dies_holds_a_level_until_the_deadline(tmp_path: Path)
         assert levels(sidecar) == {"shop": 1}
         eventually([up, ("lowered", "L0", False)], lambda: history(sidecar, "shop"))
         assert sidecar.stop() == 0, sidecar.log
+
+
+# Two sidecars
+
+
+def test_one_of_two_sidecars_sets_the_switches_and_the_other_has_them(tmp_path: Path) -> None:
+    """Through restarts and absence of either; who asks the other one to set is told where to."""
+    soon, token = {"look_every_s": 0.2}, "a-token-of-this-test"
+    with Running(tmp_path / "one", {"http": {"token": token}, "degrade": soon}) as one:
+        follows = {**soon, "follow": one.url(), "follow_token": token}
+        with Running(tmp_path / "two", {"degrade": follows}) as two:
+
+            def said(service: str, level: str, length: str) -> None:
+                body = {
+                    "service": service, "level": level, "until": length, "by": "ann",
+                    "reason": "a test",
+                }  # fmt: skip
+                given = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
+                to = f"{one.url()}/api/v1/switches/set"
+                answer = call("POST", to, json.dumps(body).encode(), given)
+                assert answer.status == 200, answer
+
+            said("orders", "L1", "1h")
+            said("orders", "L2", "1h")  # so that its generation is the second one
+            said("mail", "L3", "6s")
+            eventually({"orders": 2.0, "mail": 3.0}, lambda: levels(two))
+            (known,) = [
+                each
+                for each in two.get("/api/v1/switches").json()["switches"]
+                if each["service"] == "orders"
+            ]
+            assert (known["generation"], known["set_by"]) == (2, "ann")
+
+            code, _, error = switch(two, "set", "orders", "L0", "--for", "1h", "--reason", "no")
+            assert code == 1
+            assert f"set at {one.url()}" in error
+            assert levels(two)["orders"] == 2
+
+            one.kill()
+            eventually(1.0, lambda: two.metric("zombiewatch_degrade_follow_failing"))
+            eventually(
+                {"orders": 2.0, "mail": 0.0}, lambda: levels(two)
+            )  # what has ended, has ended
+            two.kill()
+            two.again()
+            assert levels(two) == {"orders": 2, "mail": 0}
+
+            one.again()
+            said("orders", "L1", "1h")
+            eventually({"orders": 1.0, "mail": 0.0}, lambda: levels(two))
+            assert two.metric("zombiewatch_degrade_follow_failing") == 0
+            assert two.log.count("cannot be followed") == 2  # once for each time that it ran
+            assert {each for each, *_ in history(two, "orders")} == {"followed"}
+            assert two.stop() == 0, two.log
+        assert one.stop() == 0, one.log

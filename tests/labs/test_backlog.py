@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 import io
+import json
+import logging
 import re
 import time
 from datetime import datetime
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from rich.console import Console
 
+from labs._heed import Dispatch
 from labs._logs import lines
 from labs.backlog import LAB, expected
-from labs.backlog.options import ORDERS, RETURNS
+from labs.backlog.options import ORDERS, RETURNS, SHOP
+from labs.backlog.shop import Shop
+from tests.labs._recorded import RECORDED
 from tests.labs._words import heard
 from zombiewatch.client import AskError, ask
 from zombiewatch.session import Session, Sidecar, run_lab
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from labs.backlog.broker import Broker, Message
 
 BUGS = sorted(LAB.bugs)
 
@@ -42,6 +51,36 @@ def test_expectations_of_several_bugs_are_the_union() -> None:
 def test_each_bug_must_be_found() -> None:
     """No switch is without its finding."""
     assert all(expected(frozenset({bug})).must for bug in BUGS)
+
+
+# What the shops do
+
+
+class Queues:
+    """Queues that keep what is put into them."""
+
+    def __init__(self) -> None:
+        self.kept: list[str] = []
+
+    async def put(self, message: Message) -> None:
+        self.kept.append(message.kind)
+
+
+def test_a_shop_whose_dispatch_is_paused_takes_in_no_orders() -> None:
+    """What customers send back is taken all the same; and orders again when the pause is over."""
+
+    async def traded() -> list[str]:
+        queues, dispatch = Queues(), Dispatch(paused=True)
+        broker, log = cast("Broker", queues), logging.getLogger("test.shop")
+        bugs: frozenset[str] = frozenset()
+        shop = Shop("shop-1", broker, log, asyncio.Event(), bugs, 1.0, dispatch=dispatch)
+        await shop._order("1")
+        await shop._send("take_back", RETURNS, "1")
+        dispatch.paused = False
+        await shop._order("1")
+        return queues.kept
+
+    assert asyncio.run(traded()) == ["take_back", "pack_order"]
 
 
 # What the processes say
@@ -68,8 +107,11 @@ class Watch:
     def __init__(self) -> None:
         self.told: list[tuple[float, dict[str, Any]]] = []
         self.suspects: dict[str, list[str]] = {}
+        self.switched: list[tuple[str, str]] = []
 
     def look(self, _gone: float, sidecar: Sidecar) -> None:
+        moved = [(one["service"], one["level"]) for one in sidecar.switched()]
+        self.switched = moved or self.switched  # none is also said where nobody answers
         for one in sidecar.findings()["findings"]:
             if one["detector"] != "backlog_spike":
                 continue
@@ -90,10 +132,12 @@ class Watch:
         return [(at, one["evidence"]) for at, one in self.told if one["subject"] == queue]
 
 
-def ran(bugs: str, kept: Path) -> tuple[Watch, dict[str, float | int]]:
+def ran(bugs: str, kept: Path, *, heed: bool = False) -> tuple[Watch, dict[str, float | int]]:
     """Run the lab with *bugs* beside a sidecar; return what was told meanwhile, and the truth."""
     watch, console = Watch(), Console(file=io.StringIO(), width=160)
-    session = Session(lab=LAB.name, bugs=bugs, keep=kept, console=console, each_second=watch.look)
+    session = Session(
+        lab=LAB.name, bugs=bugs, keep=kept, console=console, each_second=watch.look, heed=heed
+    )
     status = run_lab(session)
     assert isinstance(console.file, io.StringIO)
     assert status == 0, console.file.getvalue()
@@ -148,3 +192,45 @@ def test_with_all_bugs_each_has_its_finding_and_the_slow_one_is_suspected(tmp_pa
         assert ("never", None) in [(one["drains"], one["drain_s"]) for _, one in watch.of(queue)]
     assert watch.suspects[ORDERS][0] == "catalog"
     assert phases_of(tmp_path / "logs") == _CALM | {"dead_lettered"}
+
+
+# Beside shops that heed degrade switches
+
+
+def test_where_nothing_is_heeded_the_slow_catalog_lets_the_backlog_grow() -> None:
+    """As recorded: from the report on the queue is never empty, and ends near its longest."""
+    with gzip.open(RECORDED / LAB.name / "slow_dependency.jsonl.gz", "rt") as file:
+        said = [json.loads(line) for line in file]
+    reported = next(one["ts_us"] for one in said if "report of the month" in one.get("body", ""))
+    waiting = [
+        one["depth"]
+        for one in said
+        if one.get("phase") == "queue.sampled" and one["queue"] == ORDERS
+        if one["ts_us"] > reported + 10e6
+    ]
+    assert min(waiting) > 0
+    assert waiting[-1] > 0.8 * max(waiting) > 30
+
+
+@pytest.mark.slow
+def test_shops_that_heed_the_switch_let_the_backlog_drain(tmp_path: Path) -> None:
+    """The catalog is as slow as before; a policy pauses them until all that waits is packed."""
+    watch, truth = ran("slow_dependency", tmp_path, heed=True)
+    assert watch.switched[:2] == [(SHOP, "L1"), (SHOP, "L0")]
+    assert truth["paused"] > 10
+    assert truth["slow_look_ups"] > 10
+    assert truth["peak_at"] > said_at(tmp_path / "logs", "report of the month ")
+    paused_at = said_at(tmp_path / "logs", "order refused: dispatch is paused")
+    # Who was asked to pause between two questions has put one more in.
+    assert truth["peak_at"] == pytest.approx(paused_at, abs=5)
+    assert truth["peak"] > 20
+    assert truth["emptied_at"] > paused_at
+
+
+def said_at(logs: Path, words: str) -> float:
+    """Return when a line that begins with *words* was first written."""
+    return min(
+        datetime.fromisoformat(line["ts"]).timestamp()
+        for line in lines(logs)
+        if line["message"].startswith(words)
+    )

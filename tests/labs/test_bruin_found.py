@@ -3,34 +3,63 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from rich.console import Console
 
+from detectors._kit import load
+from tests.needs import need
+from zombiewatch.chain import TOLD
 from zombiewatch.session import Session, Sidecar, run_lab
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from pathlib import Path
 
 
-def found(
-    bugs: str, each_second: Callable[[float, Sidecar], None] | None = None
-) -> tuple[int, str]:
+def found(bugs: str, **more: Any) -> tuple[int, str]:
     """Run the lab with *bugs*; return the exit status and what was printed."""
     console = Console(file=io.StringIO(), width=160)
-    session = Session(lab="bruin", bugs=bugs, console=console, each_second=each_second)
+    session = Session(lab="bruin", bugs=bugs, console=console, **more)
     status = run_lab(session)
     assert isinstance(console.file, io.StringIO)
     return status, console.file.getvalue()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("bugs", ["none", "all"])
-def test_the_lab_s_findings_are_those_of_the_incident(bugs: str) -> None:
-    """With all bugs and with none; for each alone there is a recording (test_recorded.py)."""
-    status, printed = found(bugs)
+def test_without_bugs_nothing_is_found() -> None:
+    """For each bug alone there is a recording (test_recorded.py)."""
+    status, printed = found("none")
     assert status == 0, printed
+
+
+@pytest.mark.slow
+def test_the_findings_are_those_of_the_incident_and_somebody_is_told(tmp_path: Path) -> None:
+    """By a real Prometheus and Alertmanager: one zombie is a ticket, five wake somebody."""
+    for command in ("prometheus", "prometheus-alertmanager"):
+        need(command, f"apt-get install {command}")
+    status, printed = found("all", alerts=True, keep=tmp_path)
+    assert status == 0, printed
+    told = json.loads((tmp_path / "chain" / TOLD).read_text())
+    zombies = {
+        one["labels"]["alertname"]: one
+        for one in told
+        if one["labels"].get("detector") == "zombie_task"
+    }
+    severities = {name: one["labels"]["severity"] for name, one in zombies.items()}
+    assert severities == {"ZombieTask": "warning", "ZombieTaskMany": "critical"}
+    labels, texts = zombies["ZombieTask"]["labels"], zombies["ZombieTask"]["annotations"]
+    assert (labels["service"], labels["degradable"]) == ("oxr-dispatcher", "true")
+    assert texts["summary"] == next(one.summary for one in load() if one.name == "zombie_task")
+    assert texts["description"].startswith("zombie_task: confirmed for oxr-dispatcher")
+    assert texts["runbook_url"].endswith("/runbooks/zombie_task")
+    for name in ("finding_url", "silence_url"):
+        assert "oxr-dispatcher" in texts[name]
+    assert {"LostReport", "SwallowedError", "SlowReport", "GaveUpButCommitted"} <= {
+        one["labels"]["alertname"] for one in told
+    }
+    assert "LostReport" in printed
 
 
 @pytest.mark.slow
@@ -44,6 +73,6 @@ def test_a_sidecar_killed_in_the_middle_finds_the_same() -> None:
             sidecar.kill()
             sidecar.start()
 
-    status, printed = found("all", kill)
+    status, printed = found("all", each_second=kill)
     assert killed
     assert status == 0, printed

@@ -10,6 +10,8 @@ from threading import Thread
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from alerts.degrade.policy import Held, State
 from model.findings import Finding
@@ -383,3 +385,49 @@ def test_a_policy_that_makes_no_sense_is_refused(said: dict[str, Any], why: str)
     """When the configuration is read, not at three in the morning."""
     with pytest.raises(ValueError, match=why):
         policy(**said)
+
+
+# Two sidecars
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3), st.integers(0, 2))))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+def test_who_follows_has_what_is_set_there_and_nothing_else(
+    tmp_path: Path, done: list[tuple[str, int, int]]
+) -> None:
+    """Whatever is done there: level, mode, end and generation are the same after each look."""
+    number = len(list(tmp_path.iterdir()))
+    with (
+        closing(Switches(tmp_path / f"{number}-one", DAY_S)) as one,
+        closing(Switches(tmp_path / f"{number}-two", DAY_S)) as two,
+    ):
+        for at, (service, level, kind) in enumerate(done):
+            now_us = NOW + at * S
+            if kind == 0:
+                put(one, level, service, now_us=now_us)
+            elif kind == 1:
+                one.move(
+                    service, level, by="policy", reason="many errors", until_us=now_us + 60 * S,
+                    now_us=now_us, dry_run=False,
+                )  # fmt: skip
+            else:
+                with suppress(SwitchError):
+                    one.clear(service, by="ann", reason="over", now_us=now_us)
+            two.adopt(one.leases(now_us), "there", now_us)
+            assert two.leases(now_us) == one.leases(now_us)
+            for name in "abc":
+                assert two.of(name, now_us) == one.of(name, now_us)
+        assert two.broken_at() is None
+        told = len(two.history())
+        two.adopt(one.leases(NOW + len(done) * S), "there", NOW + len(done) * S)
+        assert len(two.history()) == told, "what is the same is no change"
+
+
+def test_a_sidecar_is_the_same_one_after_a_restart(path: Path) -> None:
+    """And no other one is."""
+    with closing(Switches(path, DAY_S)) as made:
+        known = made.identity
+    with closing(Switches(path, DAY_S)) as again:
+        assert again.identity == known
+    with closing(Switches(path.with_name("other.sqlite"), DAY_S)) as other:
+        assert other.identity != known
