@@ -79,6 +79,9 @@ generate: $(MADE) ## write what is derived from the detectors: rules, boards, ru
 	$(BIN)/python -m zombiewatch.generate
 	$(BIN)/python -m tests.detectors.heard
 
+screenshots: $(MADE) ## take the pictures of the page that are in README and docs
+	$(BIN)/python -m tests.screenshots
+
 clean: ## remove what was built
 	rm -rf $(VENV) dist build .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

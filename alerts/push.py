@@ -10,7 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from alerts.rules.findings import name_of
+from alerts.rules.findings import labels_of, tiers
 from alerts.rules.rule import SOURCE
 from model.units import iso
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from alerts.degrade.lease import Lease
+    from alerts.rules.findings import Tier
     from alerts.rules.links import Links
     from detectors._kit import Detector
     from model.findings import Finding
@@ -60,32 +61,38 @@ def of_findings(
 
     What tells nobody is left out. *causes* says by detector and service what that follows from.
     """
-    grouped: dict[tuple[str, str, str, str, str], list[Finding]] = defaultdict(list)
+    grouped: dict[tuple[str, str, str, str], list[Finding]] = defaultdict(list)
     for one in findings:
         if one.verdict == "confirmed" and not one.muted and one.detector in detectors:
             of = (one.detector, one.service or "", one.queue or "", one.team or "")
-            detector = detectors[one.detector]
-            grouped[*of, detector.urgency(one.severity)].append(one)
-            if detector.wakes > 1:
-                grouped[*of, ""].append(one)  # so many at once wake somebody
-    for (name, service, queue, team, severity), members in sorted(grouped.items()):
+            grouped[of].append(one)
+    for (name, service, queue, team), members in sorted(grouped.items()):
         detector = detectors[name]
-        if not severity and len(members) < detector.wakes:
-            continue
-        labels = _labels(
-            alertname=name_of(name) + ("" if severity else "Many"),
-            detector=name,
-            service=service,
-            queue=queue,
-            team=team,
-            severity=severity or "critical",
-            degradable=str(detector.degradable).lower(),
-        )
-        yield Pushed(
-            labels,
-            _texts(detector, dict(labels), members, causes.get((name, service)), links),
-            min(one.confirmed_us or one.since_us for one in members),
-        )
+        for tier, severity, those in _told(detector, members):
+            labels = _labels(
+                **labels_of(detector),
+                alertname=tier.name,
+                service=service,
+                queue=queue,
+                team=team,
+                severity=severity,
+            )
+            yield Pushed(
+                labels,
+                _texts(detector, dict(labels), those, causes.get((name, service)), links),
+                min(one.confirmed_us or one.since_us for one in those),
+            )
+
+
+def _told(detector: Detector, members: list[Finding]) -> Iterator[tuple[Tier, str, list[Finding]]]:
+    """Yield the alerts that *members* make, each with its severity and whom it is of."""
+    for tier in tiers(detector):
+        by: dict[str, list[Finding]] = defaultdict(list)
+        for one in members:
+            by[tier.severity or one.severity].append(one)
+        for severity, those in sorted(by.items()):
+            if len(those) >= tier.least:
+                yield tier, severity, those
 
 
 def of_switches(leases: Iterable[Lease]) -> Iterator[Pushed]:

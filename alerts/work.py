@@ -8,16 +8,19 @@ others say of that attempt at the same time is known: its name, and its queue.
 from __future__ import annotations
 
 import threading
+from bisect import bisect_left
 from collections import Counter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from prometheus_client.core import (
     CounterMetricFamily,
+    Exemplar,
     GaugeMetricFamily,
     HistogramMetricFamily,
 )
 
 from alerts.labels import OTHER, Labels
+from alerts.standing import Standing
 from model.units import SECOND_US
 
 if TYPE_CHECKING:
@@ -74,6 +77,10 @@ def _new() -> str:
         sums += [f"sum(CASE WHEN {when} AND {value} <= {b} THEN 1 ELSE 0 END)" for b in BUCKETS_S]
         sums.append(f"sum(CASE WHEN {when} AND {value} IS NOT NULL THEN 1 ELSE 0 END)")
         sums.append(f"sum(CASE WHEN {when} THEN coalesce(greatest({value}, 0), 0) ELSE 0 END)")
+    for when, value in took.values():  # the slowest that has a trace, to be looked at
+        traced = f"{when} AND {value} >= 0 AND length(trace_id) = 32"
+        sums.append(f"arg_max(trace_id, {value}) FILTER ({traced})")
+        sums.append(f"max({value}) FILTER ({traced})")
     return (
         "SELECT coalesce(name, ''), coalesce(queue, ''), coalesce(outcome, ''),"
         f" coalesce(recorded_state, ''), {', '.join(sums)} FROM attempts"
@@ -96,11 +103,16 @@ class Work:
         self._totals: Counter[tuple[str, ...]] = Counter()
         self._open: dict[tuple[str, ...], tuple[int, float]] = {}
         self._spread: dict[tuple[str, str, str], list[float]] = {}
+        self._traced: dict[tuple[str, str, str], dict[int, Exemplar]] = {}
+        self._standing = Standing(labels_max=labels_max)
 
     def look(self, reader: duckdb.DuckDBPyConnection, now_us: int) -> None:
         """Count what *reader* shows at *now_us*, until when all that came is in the relations."""
-        if now_us - AFTER_US - self._since_us < EVERY_US:
-            return
+        if now_us - AFTER_US - self._since_us >= EVERY_US:
+            self._look(reader, now_us)
+        self._standing.look(reader, now_us)
+
+    def _look(self, reader: duckdb.DuckDBPyConnection, now_us: int) -> None:
         upto_us = now_us - AFTER_US
         said = {"now": upto_us, "since": self._since_us}
         waiting = reader.execute(_OPEN, {"now": now_us}).fetchall()
@@ -114,9 +126,11 @@ class Work:
                 before, oldest_s = self._open.get(key, (0, 0.0))
                 age_s = max(oldest_s, (now_us - since_us) / SECOND_US)
                 self._open[key] = (before + number, age_s)
-            for name, queue, outcome, state, *sums in new:
+            for name, queue, outcome, state, *more in new:
                 labels = self._of(name, queue)
+                sums, slowest = more[: -2 * len(_TIMES)], more[-2 * len(_TIMES) :]
                 self._count(labels, {"finished": outcome, "recorded": state}, sums)
+                self._trace(labels, slowest, upto_us)
 
     def _of(self, name: str, queue: str) -> tuple[str, str]:
         """Return the labels for work of that *name* in that *queue*."""
@@ -135,11 +149,20 @@ class Work:
                 known = self._spread.setdefault((kind, *labels), [0.0] * size)
                 self._spread[kind, *labels] = [a + b for a, b in zip(known, part, strict=True)]
 
+    def _trace(self, labels: tuple[str, str], slowest: list[Any], at_us: int) -> None:
+        """Keep the trace of the slowest, as the newest example of the bucket that it falls into."""
+        for kind, trace, value in zip(_TIMES, slowest[::2], slowest[1::2], strict=True):
+            if trace is not None:
+                examples = self._traced.setdefault((kind, *labels), {})
+                one = Exemplar({"trace_id": trace}, value, at_us / SECOND_US)
+                examples[bisect_left(BUCKETS_S, value)] = one
+
     def collect(self) -> Iterator[Metric]:
         """Yield the metric families."""
         with self._lock:
             totals, waiting = dict(self._totals), dict(self._open)
             spread = dict(self._spread)
+            traced = {key: dict(examples) for key, examples in self._traced.items()}
         counts = CounterMetricFamily(
             "zombiewatch_tasks",
             "Attempts of which a phase was heard of; of ends, with their outcome.",
@@ -165,20 +188,28 @@ class Work:
             oldest.add_metric(labels, age_s)
         yield gauge
         yield oldest
-        yield from self._histograms(spread)
+        yield from self._histograms(spread, traced)
+        yield from self._standing.collect()
 
     @staticmethod
-    def _histograms(spread: dict[tuple[str, str, str], list[float]]) -> Iterator[Metric]:
+    def _histograms(
+        spread: dict[tuple[str, str, str], list[float]],
+        traced: dict[tuple[str, str, str], dict[int, Exemplar]],
+    ) -> Iterator[Metric]:
         told = {
             "run": ("zombiewatch_task_run_seconds", "From a run's start to its end."),
             "wait": ("zombiewatch_task_wait_seconds", "From eligible to handed out."),
         }
-        bounds = [f"{bound:g}" for bound in BUCKETS_S]
+        bounds = [*(f"{bound:g}" for bound in BUCKETS_S), "+Inf"]
         for kind, (name, text) in told.items():
             family = HistogramMetricFamily(name, text, labels=("task_name", "queue"))
             for (of, *labels), numbers in sorted(spread.items()):
                 if of == kind:
-                    *buckets, number, total = numbers
-                    told_by = [*zip(bounds, buckets, strict=True), ("+Inf", number)]
+                    *buckets, total = numbers
+                    examples = traced.get((of, labels[0], labels[1]), {})
+                    told_by: list[Any] = [
+                        (bound, number, *((examples[at],) if at in examples else ()))
+                        for at, (bound, number) in enumerate(zip(bounds, buckets, strict=True))
+                    ]
                     family.add_metric(labels, told_by, sum_value=total)
             yield family

@@ -83,11 +83,34 @@ def _is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
+def _network(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError:
+        raise refuse("it must be an address, or a network like 10.0.0.0/8") from None
+
+
 class Http(Listener):
     """The page, the JSON API and the metrics."""
 
     port: Count = Field(
         9797, ge=0, le=65_535, description="The port to listen on; 0 takes a free one."
+    )
+    user_header: Name | None = Field(
+        None,
+        description="The header in which a proxy that signs people in says who they are:"
+        " X-Forwarded-User. Who is named may change things on the page.",
+    )
+    proxies: tuple[Annotated[str, AfterValidator(_network)], ...] = Field(
+        ("127.0.0.1/32", "::1/128"),
+        description="Whose word that header is: addresses or networks. From others it is ignored.",
+    )
+    may_change: tuple[Name, ...] = Field(
+        (), description="Who of those may change things; by default everybody that is named."
+    )
+    trace_url: Name | None = Field(
+        None,
+        description="Where a trace is looked at: http://jaeger.example/trace/{trace_id}.",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from contextlib import suppress
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -13,13 +14,12 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from collector.receivers import heartbeat, ping
-from collector.receivers.token import guard
 from collector.store.ask import QuestionError
 from dashboards.web import page
-from detectors._suspects import suspects
 from model.units import iso
 from zombiewatch import operations as ops
 from zombiewatch import timeline
+from zombiewatch.access import Access
 from zombiewatch.ofrep import Ofrep
 from zombiewatch.openapi import document
 from zombiewatch.operations import (
@@ -32,10 +32,14 @@ from zombiewatch.operations import (
     Signature,
     Words,
 )
+from zombiewatch.overview import overview
+from zombiewatch.reading import incident, reading, rows
 from zombiewatch.runbooks import runbooks
 from zombiewatch.sayings import SayingError
 from zombiewatch.scaling import NotKnownError, wanted
 from zombiewatch.switches import ConflictError
+from zombiewatch.views import coverage, queues, timeouts
+from zombiewatch.web import Web
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -48,24 +52,28 @@ if TYPE_CHECKING:
         HistoryJson,
         IncidentsJson,
         OneFindingJson,
-        OneIncidentJson,
         Operation,
         SourcesJson,
     )
     from zombiewatch.scaling import ScaleJson
     from zombiewatch.service import Service
     from zombiewatch.timeline import TimelineJson
+    from zombiewatch.views import CoverageJson, QueuesJson, TimeoutsJson
 
 _LOG: Final = logging.getLogger("zombiewatch.api")
 
 _OPEN: Final = ("/static/", "/healthz", "/readyz")
 """What needs no token: the page itself, which then asks for one, and the probes."""
 
+_LOOK_S: Final = 0.5
+_STILL_S: Final = 15.0
+"""So often those who listen are told something, at least: that we are still here."""
+
 Form = TypeVar("Form", bound=BaseModel)
 
 _CSP: Final = (
     "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self';"
-    " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    " base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 _SAFE: Final = {
     "Content-Security-Policy": _CSP,
@@ -89,13 +97,15 @@ class Api:
         )
         ofrep = Ofrep(service.switches, service.config.degrade.flags.levels(), service.clock)
         self._handlers: dict[Operation, Callable[[web.Request], Awaitable[web.Response]]] = {
-            ops.PAGE: self._page,
             ops.STATIC: self._asset,
             ops.METRICS: self._metrics,
             ops.HEALTH: self._health,
             ops.READY: self._ready,
             ops.RUNBOOK: self._runbook,
             ops.DOCUMENT: self._document,
+            ops.OVERVIEW: self._overview,
+            ops.QUEUES: self._queues,
+            ops.TIMEOUTS: self._timeouts,
             ops.FINDINGS: self._findings,
             ops.FINDING: self._finding,
             ops.SAY: self._say,
@@ -112,6 +122,7 @@ class Api:
             ops.SOURCES: self._sources,
             ops.TASK: self._timeline("task"),
             ops.REQUEST: self._timeline("request_id"),
+            ops.TRACE: self._timeline("trace_id"),
             ops.SQL: self._sql,
             ops.HEARTBEAT: beat,
             **dict.fromkeys(ops.PINGS, pinged),
@@ -119,16 +130,17 @@ class Api:
 
     def app(self) -> web.Application:
         """Return the application to serve."""
-        token = self._service.config.http.token
-        check = guard(token.get_secret_value() if token else None, open_paths=_OPEN)
+        access = Access(self._service.config.http, _OPEN, self._service.clock)
         tracked = self._service.http_connections.middleware
         app = web.Application(
-            middlewares=[tracked, _safe, _errors, check], client_max_size=64 * 1024
+            middlewares=[tracked, _safe, _errors, access.middleware()], client_max_size=64 * 1024
         )
         forms = {"GET": web.get, "POST": web.post}  # a GET takes a HEAD, too
         app.add_routes(
             [forms[one.method](one.route, handle) for one, handle in self._handlers.items()]
         )
+        app.router.add_get("/api/v1/events", self._events, allow_head=False)
+        app.add_routes(Web(self._service, access).routes())
         return app
 
     def document(self) -> dict[str, Any]:
@@ -141,8 +153,48 @@ class Api:
             self._written = await asyncio.to_thread(lambda: orjson.dumps(self.document()))
         return web.Response(body=self._written, content_type="application/json")
 
-    async def _page(self, _request: web.Request) -> web.Response:
-        return web.Response(body=page.index_html(), content_type="text/html", charset="utf-8")
+    async def _overview(self, _request: web.Request) -> web.Response:
+        return _json(await asyncio.to_thread(overview, self._service))
+
+    async def _queues(self, _request: web.Request) -> web.Response:
+        service = self._service
+
+        def read() -> QueuesJson:
+            now_us = service.clock()
+            with reading(service) as reader:
+                found = queues(reader, service.config.namespace, now_us)
+            return {"now": iso(now_us), "queues": found}
+
+        return _json(await asyncio.to_thread(read))
+
+    async def _timeouts(self, _request: web.Request) -> web.Response:
+        service = self._service
+
+        def read() -> TimeoutsJson:
+            with reading(service) as reader:
+                found = timeouts(reader, service.config.namespace)
+            return {"now": iso(service.clock()), "timeouts": found}
+
+        return _json(await asyncio.to_thread(read))
+
+    async def _events(self, request: web.Request) -> web.StreamResponse:
+        """Say, for as long as somebody listens, that something has changed."""
+        stream = web.StreamResponse(
+            headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
+        )
+        await stream.prepare(request)
+        known, told = None, time.monotonic()
+        with suppress(ConnectionError):
+            while self._service.ready:
+                state = self._service.state()
+                if state != known:
+                    await stream.write(b"event: changed\ndata: {}\n\n")
+                    known, told = state, time.monotonic()
+                elif time.monotonic() - told > _STILL_S:
+                    await stream.write(b": still here\n\n")
+                    told = time.monotonic()
+                await asyncio.sleep(_LOOK_S)
+        return stream
 
     async def _asset(self, request: web.Request) -> web.Response:
         found = page.asset(request.match_info["name"])
@@ -243,20 +295,7 @@ class Api:
 
     async def _incident(self, request: web.Request) -> web.Response:
         service, number = self._service, int(request.match_info["id"])
-
-        def read() -> OneIncidentJson | None:
-            wanted = (one for one in service.incidents() if one.has(number))
-            one = next(wanted, None)
-            if one is None:
-                return None
-            reader = service.store.reader()
-            try:
-                ranked = suspects(reader, one.namespace, one.since_us)
-            finally:
-                reader.close()
-            return {**one.as_json(), "suspects": [each.as_json() for each in ranked]}
-
-        said = await asyncio.to_thread(read)
+        said = await asyncio.to_thread(incident, service, number)
         if said is None:
             raise web.HTTPNotFound(text=f"no open incident has the finding {number}")
         return _json(said)
@@ -297,14 +336,11 @@ class Api:
         service = self._service
 
         def read() -> ScaleJson | None:
-            reader = service.store.reader()
-            try:
+            with reading(service) as reader:
                 return wanted(
                     reader, service.config.namespace, queue, now_us=service.clock(),
                     drain_s=asked.drain_s, concurrency=asked.concurrency,
                 )  # fmt: skip
-            finally:
-                reader.close()
 
         try:
             said = await asyncio.to_thread(read)
@@ -317,16 +353,13 @@ class Api:
     async def _sources(self, _request: web.Request) -> web.Response:
         service = self._service
 
-        def read() -> list[dict[str, Any]]:
-            reader = service.store.reader()
-            try:
-                names = tuple(ops.SOURCE_COLUMNS)
-                rows = reader.execute(f"SELECT {', '.join(names)} FROM sources ORDER BY ALL")
-                return [dict(zip(names, row, strict=True)) for row in rows.fetchall()]
-            finally:
-                reader.close()
+        def read() -> tuple[list[dict[str, Any]], list[CoverageJson]]:
+            with reading(service) as reader:
+                names = ", ".join(ops.SOURCE_COLUMNS)
+                found = rows(reader, f"SELECT {names} FROM sources ORDER BY ALL")
+                return found, coverage(reader, service.config.namespace)
 
-        found = await asyncio.to_thread(read)
+        found, seen = await asyncio.to_thread(read)
         files: list[FileJson] = [
             {
                 "path": one.path,
@@ -336,7 +369,9 @@ class Api:
             }
             for one in service.files.statuses()
         ]
-        said: SourcesJson = {"now": iso(service.clock()), "sources": found, "files": files}
+        said: SourcesJson = {
+            "now": iso(service.clock()), "sources": found, "coverage": seen, "files": files,
+        }  # fmt: skip
         return _json(said)
 
     def _timeline(self, column: str) -> Callable[[web.Request], Awaitable[web.Response]]:
@@ -344,7 +379,8 @@ class Api:
             service, value = self._service, request.match_info["id"]
 
             def read() -> TimelineJson:
-                return timeline.build(service.store, column, value, service.about(column, value))
+                known = service.about(column, value) if column != "trace_id" else []
+                return timeline.build(service.store, column, value, known)
 
             return _json(await asyncio.to_thread(read))
 

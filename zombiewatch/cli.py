@@ -204,6 +204,24 @@ def findings(
         typer.echo(f"Nothing found ({state}).")
 
 
+@app.command(epilog="zombiewatch top --once   # print it, and be done")
+def top(
+    every: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.2)] = 2.0,
+    once: Annotated[bool, typer.Option("--once", help="Show it once, for scripts.")] = False,
+    url: Url = "http://127.0.0.1:9797",
+) -> None:
+    """Show how it stands, live: figures, incidents, queues, switches. Ctrl-C ends it."""
+    from zombiewatch import top as live
+    from zombiewatch.client import AskError
+
+    try:
+        live.run(url, every_s=every, once=once or not sys.stdout.isatty())
+    except AskError as error:
+        raise fail(error) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
+
+
 @app.command(epilog="zombiewatch incidents 17   # that of finding 17, and who may have begun it")
 def incidents(
     number: Annotated[
@@ -428,6 +446,26 @@ def rules(
         page.rstrip("/"), alertmanager.rstrip("/"), dashboard.rstrip("/") if dashboard else None
     )
     typer.echo(written(load(), links, chosen, objective=objective), nl=False)
+
+
+@app.command(epilog="zombiewatch dashboards --into /var/lib/grafana/dashboards/zombiewatch")
+def dashboards(
+    into: Annotated[Path, typer.Option(help="A folder that Grafana can read; it is made.")],
+    page: Annotated[
+        str, typer.Option(help="Where people reach the sidecar: panels link to it.")
+    ] = "http://127.0.0.1:9797",
+) -> None:
+    """Write the Grafana dashboards, and the file that tells Grafana to load them.
+
+    That file goes into Grafana's own folder for provisioning (docs/grafana.md).
+    """
+    from zombiewatch.boards import write
+
+    try:
+        for path in write(into, page.rstrip("/")):
+            typer.echo(path)
+    except OSError as error:
+        raise fail(error) from None
 
 
 @app.command(

@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from model.phases import CALLEE, CALLER, ERROR_SEVERITY, TASK
+from model.plain import plain
 from model.units import iso, parse_time, span_text
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ _AGED_FROM: Final = 72
 """Columns; narrower terminals get findings without name and service, then without age."""
 _NUMBER: Final = re.compile(r"[A-Z]*INT|DOUBLE|FLOAT|DECIMAL")
 _TIME_WIDTH: Final = 11
-_LONGEST: Final = 400
 _MOST_ROWS: Final = 500
 _FOLD_FROM: Final = 3
 """So many heartbeats in a row become one line."""
@@ -42,32 +42,6 @@ COLOURS: Final = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
 _ORDER: Final = ("confirmed", "suspected", "unknown", "resolved", "retracted")
 _ENDED: Final = ("resolved", "retracted")
 _BEGINNINGS: Final = dict.fromkeys(CALLER[1:], CALLER[0]) | dict.fromkeys(CALLEE[1:], CALLEE[0])
-
-_MARK: Final = "[\u0300-\u036f\u0483-\u0489\u20d0-\u20ff]"
-_STACKS: Final = re.compile(f"({_MARK}{{2}}){_MARK}+")
-
-
-def plain(value: object, longest: int = _LONGEST) -> str:
-    """Return *value* as one harmless line of at most about *longest* characters.
-
-    Control characters, terminal escapes, direction overrides, invisible and broken characters
-    are replaced by something that can be seen; line ends become `⏎`.
-    """
-    text = "" if value is None else str(value)
-    cut = len(text) - longest
-    shown = "".join(map(_visible, text[:longest].replace("\r\n", "\n")))
-    shown = _STACKS.sub(r"\1", shown)
-    return f"{shown} … (and {cut:,} more characters)" if cut > 0 else shown
-
-
-def _visible(char: str) -> str:
-    if char.isprintable():
-        return char
-    if char.isspace():
-        return "⏎" if char in "\n\u2028\u2029" else " "
-    code = ord(char)
-    # The pictures of the controls: ␛ for escape.
-    return chr(0x2400 + code) if code < ord(" ") else f"⟨U+{code:04X}⟩"
 
 
 def render(timeline: Mapping[str, Any], width: int) -> RenderableType:

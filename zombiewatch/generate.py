@@ -1,4 +1,4 @@
-"""Writes what is derived: the reference of the settings, runbooks, rules and their tests."""
+"""Writes what is derived: the settings' reference, runbooks, rules and their tests, dashboards."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from alerts.rules.links import Links
 from alerts.rules.write import OBJECTIVE, TARGETS, rules, tests
+from dashboards.grafana import _files as boards
 from detectors._kit import load
 from zombiewatch.reference import markdown
 from zombiewatch.runbooks import runbooks
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 _RULES: Final = Path("alerts/prometheus")
+_BOARDS: Final = Path("dashboards/grafana")
 
 
 def files() -> Iterator[tuple[Path, str]]:
@@ -37,6 +39,8 @@ def files() -> Iterator[tuple[Path, str]]:
     file = "prometheus-2.42.rules.yml"
     for step, made in tests(detectors, Links(), objective=OBJECTIVE, file=file).items():
         yield _RULES / f"tests-{step}.yml", made
+    for path, text in boards.files():
+        yield _BOARDS / path, text
 
 
 def _title(page: str) -> str:
@@ -50,7 +54,8 @@ def main() -> None:
         target = ROOT / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text.rstrip() + "\n", encoding="utf-8")
-    for path in (*(ROOT / "docs/runbooks").glob("*.md"), *(ROOT / _RULES).glob("*.yml")):
+    kept = ("docs/runbooks/*.md", f"{_RULES}/*.yml", f"{_BOARDS}/{boards.JSON}/*.json")
+    for path in (path for pattern in kept for path in ROOT.glob(pattern)):
         if path.relative_to(ROOT) not in made:
             path.unlink()
     sys.stdout.write(f"{len(made)} files written\n")

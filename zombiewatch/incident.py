@@ -9,8 +9,9 @@ from rich.padding import Padding
 from rich.text import Text
 
 from detectors._suspects import WEIGHTS
+from model.plain import plain
 from model.units import parse_time, span_text
-from zombiewatch.explain import COLOURS, plain
+from zombiewatch.explain import COLOURS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

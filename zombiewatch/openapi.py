@@ -47,13 +47,13 @@ def document(
 ) -> dict[str, Any]:
     """Return the document of *operations*.
 
-    Where a token is asked for (*guarded*), that of *open_paths* and of "/" needs none.
+    Where a token is asked for (*guarded*), that of *open_paths* needs none.
     """
     every = tuple(operations)
     schemas, shared = _schemas(every)
     paths: dict[str, dict[str, Any]] = {}
     for one in every:
-        asked = guarded and one.path != "/" and not one.path.startswith(open_paths)
+        asked = guarded and not one.path.startswith(open_paths)
         said = _operation(one, schemas, asked=asked)
         paths.setdefault(one.path, {})[one.method.lower()] = said
     return {

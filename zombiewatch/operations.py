@@ -23,10 +23,12 @@ from model.findings import FindingJson, Severity, Verdict
 from model.relations import SOURCES as SOURCES_RELATION
 from model.units import Iso
 from zombiewatch.ofrep import Evaluation, FlagErrorJson, FlagsJson
+from zombiewatch.overview import OverviewJson
 from zombiewatch.sayings import BY_MAX, TEXT_MAX, SayingJson
 from zombiewatch.scaling import ScaleJson
 from zombiewatch.switches import HISTORY_MAX, SERVICE_MAX, ChangeJson
 from zombiewatch.timeline import TimelineJson
+from zombiewatch.views import CoverageJson, QueuesJson, TimeoutsJson
 
 JSON: Final = "application/json"
 TEXT: Final = "text/plain"
@@ -286,6 +288,7 @@ class SourcesJson(TypedDict):
 
     now: Iso
     sources: list[SourceJson]
+    coverage: list[CoverageJson]
     files: list[FileJson]
 
 
@@ -385,7 +388,6 @@ class Operation:
         return self.path.startswith("/api/")
 
 
-PAGE: Final = Operation("page", "GET", "/", "The page.", media=("text/html",))
 STATIC: Final = Operation(
     "static", "GET", "/static/{name}", "A file that the page loads.",
     media=page.MEDIA, parts={"name": ASSET}, refuses={404: "There is no such file."},
@@ -406,6 +408,16 @@ RUNBOOK: Final = Operation(
 DOCUMENT: Final = Operation(
     "document", "GET", "/api/v1/openapi.json", "This document.", answer=dict[str, Any]
 )
+OVERVIEW: Final = Operation(
+    "overview", "GET", "/api/v1/overview", "How it stands, at a glance.", answer=OverviewJson
+)
+QUEUES: Final = Operation(
+    "queues", "GET", "/api/v1/queues", "The queues: what waits, and until when.", answer=QueuesJson
+)
+TIMEOUTS: Final = Operation(
+    "timeouts", "GET", "/api/v1/timeouts",
+    "Each declared limit beside what it has to hold, the broken ones first.", answer=TimeoutsJson,
+)  # fmt: skip
 FINDINGS: Final = Operation(
     "findings", "GET", "/api/v1/findings", "Findings: the newest that fit, the oldest first.",
     answer=FindingsJson, query=Filters, refuses=_UNSOUND,
@@ -485,6 +497,10 @@ TASK: Final = Operation(
 )  # fmt: skip
 REQUEST: Final = Operation(
     "request", "GET", "/api/v1/requests/{id}", "The two stories of a request, side by side.",
+    answer=TimelineJson, parts={"id": ANYTHING},
+)  # fmt: skip
+TRACE: Final = Operation(
+    "trace", "GET", "/api/v1/traces/{id}", "The two stories of a trace, side by side.",
     answer=TimelineJson, parts={"id": ANYTHING},
 )  # fmt: skip
 SQL: Final = Operation(

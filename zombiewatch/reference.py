@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import types
 import typing
 from pathlib import Path
@@ -63,6 +64,8 @@ def shown(name: str, value: object) -> str:
         return _amount(name, value)
     if isinstance(value, Path):
         return value.as_posix() if value.is_absolute() else f"./{value.as_posix()}"
+    if isinstance(value, tuple) and value:
+        return json.dumps(value)  # YAML on one line
     return str(value) if value else "none"
 
 

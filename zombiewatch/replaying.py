@@ -9,8 +9,9 @@ from rich.console import Console, Group
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from model.plain import plain
 from model.units import iso, span_text
-from zombiewatch.explain import plain, render_findings
+from zombiewatch.explain import render_findings
 from zombiewatch.replay import Outcome, changes, replay
 
 if TYPE_CHECKING:

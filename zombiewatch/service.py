@@ -42,6 +42,7 @@ from zombiewatch.pushing import Pushing
 from zombiewatch.sayings import SayingError, Sayings
 from zombiewatch.silencing import Silencing
 from zombiewatch.switches import ConflictError, Switches
+from zombiewatch.trends import Trends
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -149,6 +150,8 @@ class Service:
         self.last_report: Report | None = None
         self.judged_us: dict[str, int] = {}
         self.causes: dict[tuple[str, str], str] = {}
+        self.trends = Trends(config.namespace)
+        self._changed = 0
         self.started_us = clock()
         self.ready = False
         self.telemetry = self._telemetry()
@@ -311,6 +314,7 @@ class Service:
                 try:
                     self.judge_now(reader)
                     self.work.look(reader, self.store.complete_us())
+                    self.trends.look(reader, self._shown(), self.findings.totals, self.clock())
                 except Exception:  # noqa: BLE001 - a judge that died would read as all well
                     _LOG.exception("an evaluation failed; the next one comes")
                 next_at = max(next_at + self.config.evaluate_every_s, time.monotonic())
@@ -326,6 +330,7 @@ class Service:
             self.judged_us[name] = now
         self.last_report = report
         if report.changed:
+            self._changed += 1
             self.causes = causes(self.incidents())
         for one in report.changed:
             if one.verdict in {"confirmed", "unknown", "resolved", "retracted"}:
@@ -353,6 +358,10 @@ class Service:
         now = self.clock()
         found = (self.switches.of(service, now) for service in self.switches.services())
         return [one for one in found if one is not None]
+
+    def state(self) -> tuple[int, int, int]:
+        """Return what is another one whenever there is something new to be seen."""
+        return self._changed, sum(self.switches.changes.values()), self.trends.looks
 
     # -- what the API shows -----------------------------------------------------------------
 

@@ -117,7 +117,7 @@ def _change(
 def _print(answer: dict[str, Any]) -> None:
     from rich.console import Console
 
-    from zombiewatch.explain import plain
+    from model.plain import plain
 
     console = Console()
     if answer["switches"]:
@@ -133,8 +133,8 @@ def _print(answer: dict[str, Any]) -> None:
 
 
 def _switches(switches: list[dict[str, Any]]) -> Table:
+    from model.plain import plain
     from model.units import span_text
-    from zombiewatch.explain import plain
 
     table = _table("service", "level", "by", "why", "ends in", "hides", "change")
     for one in switches:
@@ -152,7 +152,7 @@ def _switches(switches: list[dict[str, Any]]) -> Table:
 
 
 def _changes(changes: list[dict[str, Any]]) -> Table:
-    from zombiewatch.explain import plain
+    from model.plain import plain
 
     table = _table("change", "at", "service", "what", "by", "why")
     for one in changes:

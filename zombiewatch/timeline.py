@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Final, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol, cast
 
 from pydantic import WithJsonSchema
 from typing_extensions import TypedDict
@@ -11,12 +11,14 @@ from model.findings import FindingJson
 from model.phases import CALLEE, CALLER, PHASES, Side
 from model.signals import unpack
 from model.units import Iso, iso
+from zombiewatch._clocks import beside
 from zombiewatch._once import once
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from collector.store.store import Store
+    import duckdb
+
     from model.findings import Finding
 
 _REQUESTS: Final = 20
@@ -43,6 +45,8 @@ class Signal(TypedDict):
     attempt: int | None
     request_id: str | None
     trace_id: str | None
+    span_id: str | None
+    parent_id: str | None
     outcome: str | None
     state: str | None
     source: str | None
@@ -59,12 +63,17 @@ class EntryJson(Signal):
 
 
 class LaneJson(TypedDict):
-    """One who speaks."""
+    """One who speaks, and how far its clock is ahead of a lane's that is 0 ahead, give or take 0.
+
+    Null where that is not known: no calls between them were seen from both ends at that time.
+    """
 
     id: str
     side: Side | None
     service: str | None
     instance: str | None
+    offset_us: int | None
+    uncertainty_us: int | None
 
 
 class PartJson(TypedDict):
@@ -88,10 +97,22 @@ class TimelineJson(TypedDict):
     findings: list[FindingJson]
 
 
+class Told(Protocol):
+    """What timelines are read from: the store, as far as they need it."""
+
+    def timeline(self, column: str, value: str) -> list[dict[str, Any]]:
+        """Return the signals whose *column* is *value*, by time."""
+        ...
+
+    def reader(self) -> duckdb.DuckDBPyConnection:
+        """Return a cursor on the hot relations, to be closed by who asked."""
+        ...
+
+
 _SHOWN: Final = tuple(Signal.__annotations__)
 
 
-def build(store: Store, column: str, value: str, findings: Sequence[Finding]) -> TimelineJson:
+def build(store: Told, column: str, value: str, findings: Sequence[Finding]) -> TimelineJson:
     """Return the timeline of the task or request *value* (*column* `task` or `request_id`)."""
     rows = {row["seq"]: row for row in store.timeline(column, value)}
     other = "request_id" if column == "task" else "task"
@@ -101,12 +122,13 @@ def build(store: Store, column: str, value: str, findings: Sequence[Finding]) ->
     ordered = sorted(once(rows.values()).values(), key=lambda row: (row["ts_us"], row["seq"]))
     lanes: dict[str, LaneJson] = {}
     entries = [_entry(row, lanes) for row in ordered]
+    _set_clocks(store, ordered, list(lanes.values()))
     return {
         "query": {column: value},
         "found": bool(entries),
         "lanes": list(lanes.values()),
         "entries": entries,
-        "parts": sorted(_parts(entries, findings), key=lambda part: part["at_us"]),
+        "parts": sorted(_parts(entries, lanes, findings), key=lambda part: part["at_us"]),
         "findings": [one.as_json() for one in findings],
     }
 
@@ -116,7 +138,14 @@ def _entry(row: Mapping[str, Any], lanes: dict[str, LaneJson]) -> EntryJson:
     lane = "/".join(part for part in (who, row["instance"]) if part) or "?"
     lanes.setdefault(
         lane,
-        {"id": lane, "side": row["side"], "service": row["service"], "instance": row["instance"]},
+        {
+            "id": lane,
+            "side": row["side"],
+            "service": row["service"],
+            "instance": row["instance"],
+            "offset_us": None,
+            "uncertainty_us": None,
+        },
     )
     return {
         **cast("Signal", {name: row[name] for name in _SHOWN}),
@@ -127,20 +156,47 @@ def _entry(row: Mapping[str, Any], lanes: dict[str, LaneJson]) -> EntryJson:
     }
 
 
-def _parts(entries: Sequence[EntryJson], findings: Iterable[Finding]) -> Iterable[PartJson]:
-    """Yield where the stories part: commits after a give-up, and each finding where it began."""
+def _set_clocks(store: Told, rows: Sequence[Mapping[str, Any]], lanes: Sequence[LaneJson]) -> None:
+    """Say of *lanes* how far their clocks are apart: where it can be, from a dispatcher's."""
+    first = sorted(lanes, key=lambda lane: lane["side"] != "dispatcher")
+    instances = [lane["instance"] for lane in first if lane["instance"]]
+    namespaces = {row["namespace"] for row in rows}
+    if not instances or len(namespaces) != 1:
+        return
+    arrived = [row["arrived_us"] for row in rows]
+    reader = store.reader()
+    try:
+        known = beside(reader, namespaces.pop(), instances, min(arrived), max(arrived))
+    finally:
+        reader.close()
+    for lane in lanes:
+        ahead = known.get(lane["instance"] or "")
+        if ahead is not None:
+            lane["offset_us"], lane["uncertainty_us"] = ahead.offset_us, ahead.uncertainty_us
+
+
+def _parts(
+    entries: Sequence[EntryJson], lanes: Mapping[str, LaneJson], findings: Iterable[Finding]
+) -> Iterable[PartJson]:
+    """Yield where the stories part: commits after a give-up, and each finding where it began.
+
+    What two machines say is compared by one clock, as far as it is known how far theirs are apart.
+    """
     told: set[str] = set()
     gave_up = {
         one["request_id"]: one for one in entries if one["phase"] == CALLER[3] and one["request_id"]
     }
     committed = [one for one in entries if one["phase"] == CALLEE[1] and one["request_id"]]
     for request, one in gave_up.items():
-        at = _end(one)
-        after = [each for each in committed if each["request_id"] == request and _end(each) > at]
-        if after:
-            first = min(after, key=_end)
-            text = f"committed here, {(_end(first) - at) / 1e6:.2f} s after its caller gave up"
-            yield _part(at, one["lane"], "its caller gave up here", _GAVE_UP)
+        later = [
+            (by, each)
+            for each in committed
+            if each["request_id"] == request and (by := _later(one, each, lanes)) > 0
+        ]
+        if later:
+            by, first = min(later, key=lambda each: each[0])
+            text = f"committed here, {by / 1e6:.2f} s after its caller gave up"
+            yield _part(_end(one), one["lane"], "its caller gave up here", _GAVE_UP)
             yield _part(_end(first), first["lane"], text, _GAVE_UP)
             told.add(_GAVE_UP)
     for finding in findings:
@@ -148,6 +204,15 @@ def _parts(entries: Sequence[EntryJson], findings: Iterable[Finding]) -> Iterabl
             continue
         before = (one["lane"] for one in reversed(entries) if _end(one) <= finding.since_us)
         yield _part(finding.since_us, next(before, None), finding.summary, finding.detector)
+
+
+def _later(one: EntryJson, other: EntryJson, lanes: Mapping[str, LaneJson]) -> int:
+    """Return by how many microseconds *other* was after *one*; 0 where that is not certain."""
+    mine, its = lanes[one["lane"]], lanes[other["lane"]]
+    ahead = (its["offset_us"] or 0) - (mine["offset_us"] or 0)
+    unsure = (its["uncertainty_us"] or 0) + (mine["uncertainty_us"] or 0)
+    by = _end(other) - ahead - _end(one)
+    return by if by > unsure else 0
 
 
 def _part(at_us: int, lane: str | None, text: str, finding: str) -> PartJson:

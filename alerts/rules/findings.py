@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from alerts.rules.rule import Alert, Case, Group, Text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from alerts.rules.links import Links
     from detectors._kit import Detector
@@ -29,7 +30,11 @@ def group(detectors: Sequence[Detector], links: Links, *, remembers: bool) -> Gr
     Where a detector fails or the sidecar is gone, what fired goes on firing, if who evaluates
     *remembers* what fired (ALERTS); elsewhere for a quarter of an hour.
     """
-    alerts = [one for each in detectors for one in _alerts(each, links, remembers=remembers)]
+    alerts = [
+        _alert(detector, links, tier, remembers=remembers)
+        for detector in detectors
+        for tier in tiers(detector)
+    ]
     return Group("zombiewatch-findings", alerts)
 
 
@@ -38,20 +43,34 @@ def name_of(detector: str) -> str:
     return "".join(word.capitalize() for word in detector.split("_"))
 
 
-def _alerts(detector: Detector, links: Links, *, remembers: bool) -> Iterator[Alert]:
-    """Yield its alert, and the one that wakes somebody for so many findings at once."""
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """One of a detector's alerts: from how many findings on, and how bad that is.
+
+    Without a *severity* it has that of its findings, each severity for itself.
+    """
+
+    name: str
+    severity: str | None
+    least: int
+
+
+def tiers(detector: Detector) -> tuple[Tier, ...]:
+    """Return its alert, and the one that wakes somebody for so many findings at once."""
+    name = name_of(detector.name)
     if detector.wakes == 1:
-        yield _alert(detector, links, "critical", 1, remembers=remembers)
-        return
-    yield _alert(detector, links, None, 1, remembers=remembers)
-    if detector.wakes:
-        yield _alert(detector, links, "critical", detector.wakes, remembers=remembers)
+        return (Tier(name, "critical", 1),)
+    many = (Tier(f"{name}Many", "critical", detector.wakes),) if detector.wakes else ()
+    return (Tier(name, None, 1), *many)
 
 
-def _alert(
-    detector: Detector, links: Links, severity: str | None, least: int, *, remembers: bool
-) -> Alert:
-    name = name_of(detector.name) + ("Many" if least > 1 else "")
+def labels_of(detector: Detector) -> dict[str, str]:
+    """Return the labels that each of its alerts bears."""
+    return {"detector": detector.name, "degradable": str(detector.degradable).lower()}
+
+
+def _alert(detector: Detector, links: Links, tier: Tier, *, remembers: bool) -> Alert:
+    name, severity, least = tier.name, tier.severity, tier.least
     by = ", ".join((*_BY, *(() if severity else ("severity",))))
     of = f'detector="{detector.name}"'
     window = _WINDOW if remembers else _LONG_WINDOW
@@ -78,12 +97,8 @@ def _alert(
         ),
         **links.of(name, detector.name, detector=detector.name),
     }
-    labels = {
-        "detector": detector.name,
-        "degradable": str(detector.degradable).lower(),
-    }
     cases = _cases(detector, severity, least)
-    return Alert(name, expr, severity, texts, cases, labels=labels)
+    return Alert(name, expr, severity, texts, cases, labels=labels_of(detector))
 
 
 def _cases(detector: Detector, severity: str | None, least: int) -> list[Case]:

@@ -37,7 +37,7 @@ class Links:
             ),
         }
         if detector:
-            found = f"{self.page}/api/v1/findings?detector={detector}"
+            found = f"{self.page}/findings?detector={detector}"
             made["finding_url"] = Text(f"{found}[[service: &service=<service>]]", url=True)
         if self.dashboard:
             made["dashboard_url"] = Text(f"{self.dashboard}?from=now-3h&to=now{shown}", url=True)

@@ -5,6 +5,8 @@ The data folder holds signals and settled attempts in segments that together hav
 so that they do not pack into nothing. Hot are as many attempts as in the smallest case of the
 measurement of detectors, without history too.
 *Ready* is as for an empty folder; what was written a moment ago is still in the system's cache.
+*First page* is the page's first view, asked for as soon as the sidecar is ready; *page* the median
+of several after it.
 When idle the sidecar also reads each segment whole, one each second, to find damage early.
 """
 
@@ -22,6 +24,7 @@ from bench.past import Past
 from bench.sidecar import Probe, Sidecar
 from model.signals import SEPARATOR
 from model.units import HOUR_US
+from zombiewatch._direct import opened
 
 if TYPE_CHECKING:
     from bench.results import Cases, Say
@@ -37,6 +40,8 @@ _BYTES_PER_ATTEMPT: Final = 1000
 """An attempt takes some 125 B, so that an eighth of history is attempts."""
 
 _SETTLE_S: Final = 1.0
+_PATIENCE_S: Final = 30.0
+_VIEWS: Final = 8
 
 _KEYS: Final = (
     "http.request.method", "http.response.status_code", "url.path", "user_agent.original",
@@ -94,6 +99,7 @@ def _started(folder: Path, scale: Scale) -> dict[str, float]:
             ready.append(sidecar.ready_s)
     with Sidecar(folder) as sidecar:
         ready.append(sidecar.ready_s)
+        first_ms, *later_ms = (_page_ms(sidecar.urls["http"]) for _ in range(_VIEWS))
         time.sleep(min(_SETTLE_S, scale.idle_s))  # what a start sets off is not idling
         begun = time.monotonic()
         with Probe(sidecar.pid) as probe:
@@ -102,9 +108,18 @@ def _started(folder: Path, scale: Scale) -> dict[str, float]:
         idled_s = time.monotonic() - begun
     return {
         "ready_s": statistics.median(ready),
+        "first_page_ms": first_ms,
+        "page_ms": statistics.median(later_ms),
         "idle_cpu_percent": 100 * probe.cpu_s / idled_s,
         "idle_rss_mb": probe.peak_mb,
     }
+
+
+def _page_ms(url: str) -> float:
+    begun = time.perf_counter()
+    with opened(f"{url}/", _PATIENCE_S) as answer:
+        answer.read()
+    return 1000 * (time.perf_counter() - begun)
 
 
 def _told() -> dict[str, str]:

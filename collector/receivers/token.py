@@ -34,15 +34,15 @@ def guard(
 ) -> Any:  # noqa: ANN401 - a middleware
     """Return a middleware that answers 401 to requests without `Authorization: Bearer TOKEN`.
 
-    Without a *token* all may pass; paths that begin with one of *open_paths* always may, and so
-    may those to "/". *refuse* says the 401 as the listener's clients understand it.
+    Without a *token* all may pass; paths that begin with one of *open_paths* always may. *refuse*
+    says the 401 as the listener's clients understand it.
     """
 
     @web.middleware
     async def check(
         request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        free = request.path == "/" or request.path.startswith(open_paths)
+        free = request.path.startswith(open_paths)
         if free or admits(token, request.headers.get("Authorization", "")):
             return await handler(request)
         refused = refuse(request)

@@ -92,6 +92,24 @@ def test_how_long_runs_and_waits_took_is_a_histogram() -> None:
     assert said["zombiewatch_task_wait_seconds_bucket"]["sync", "q", "5"] == 1
 
 
+def test_the_slowest_run_is_an_example_of_its_bucket() -> None:
+    """By its trace; those without a trace are counted, and are no example."""
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    traced = [{**one, "task": "t2", "trace_id": trace} for one in _LIFE]
+    quick = [{**one, "task": "t3", "trace_id": "f" * 32} for one in _LIFE]
+    quick[3]["t"] = -88
+    samples = [
+        sample
+        for family in _looked([*_LIFE, *traced, *quick]).collect()
+        for sample in family.samples
+        if sample.exemplar and sample.name == "zombiewatch_task_run_seconds_bucket"
+    ]
+    assert [sample.labels["le"] for sample in samples] == ["60"]
+    assert samples[0].exemplar is not None
+    assert samples[0].exemplar.labels == {"trace_id": trace}
+    assert samples[0].exemplar.value == 40
+
+
 @pytest.mark.parametrize(
     ("state", "age_s", "signals"),
     [

@@ -61,7 +61,10 @@ FIGURES = {
         "posted", "call_p50_s", "call_max_s", "zombie_p50_s", "zombie_max_s", "visible_max_s",
         "intervals", "files_first_third", "files_last_third", *FLAT,
     },
-    "history": {"files", "signals", "ready_s", "idle_cpu_percent", "idle_rss_mb"},
+    "history": {
+        "files", "signals", "ready_s", "first_page_ms", "page_ms", "idle_cpu_percent",
+        "idle_rss_mb",
+    },
     "start": {"ready_s", "idle_cpu_percent", "idle_rss_mb"},
     "recovery": {"records", "ready_s", "replayed_per_s", "kept_share", "rss_mb"},
 }  # fmt: skip

@@ -47,7 +47,7 @@ include-path-regex = "/(findings|incidents)/"
 parameters = {{ "path.id" = {{ dictionary = "findings" }} }}
 
 [[operations]]
-include-path-regex = "/(tasks|requests)/"
+include-path-regex = "/(tasks|requests|traces)/"
 parameters = {{ "path.id" = {{ dictionary = "told" }} }}
 
 [[operations]]
@@ -191,7 +191,7 @@ def test_with_a_token_whatever_is_not_open_asks_for_it(tmp_path: Path) -> None:
             for said in verbs.values()
             if not said["security"]
         }
-        assert free == {"/", "/static/{name}", "/healthz", "/readyz"}
+        assert free == {"/static/{name}", "/healthz", "/readyz"}
         path = tmp_path / "document.json"
         path.write_text(json.dumps(document))
         code, said, _ = fuzz(

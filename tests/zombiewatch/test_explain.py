@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
+from model.plain import plain
 from model.units import iso
-from zombiewatch.explain import plain, render, render_findings
+from zombiewatch.explain import render, render_findings
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -13,6 +13,7 @@ from model.findings import SEVERITIES, VERDICTS
 from zombiewatch.api import Api
 from zombiewatch.config import Config
 from zombiewatch.service import Service
+from zombiewatch.web import Web
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,11 +29,18 @@ def api(tmp_path: Path) -> Iterator[Api]:
 
 
 def undescribed(app: web.Application, document: dict[str, Any]) -> set[tuple[str, str]]:
-    """Return the routes of *app* that *document* lacks, and those that it has in vain."""
+    """Return the routes of *app* that *document* lacks, and those that it has in vain.
+
+    The page's views are for people, and its stream of events never ends.
+    """
     routes = {
         (route.method, route.resource.canonical)
         for route in app.router.routes()
-        if route.resource and route.method != "HEAD"  # who can GET can HEAD
+        if route.resource
+        and route.method != "HEAD"  # who can GET can HEAD
+        and not isinstance(getattr(route.handler, "__self__", None), Web)
+        and "Web." not in getattr(route.handler, "__qualname__", "")
+        and route.resource.canonical != "/api/v1/events"
     }
     described = {
         (method.upper(), path) for path, said in document["paths"].items() for method in said

@@ -37,11 +37,11 @@ def answers(token: str | None, path: str, headers: dict[str, str]) -> int:
         (TOKEN, "/metrics", {"Authorization": f"Bearer {TOKEN}x"}, 401),
         (TOKEN, "/metrics", {"Authorization": TOKEN}, 401),
         (TOKEN, "/healthz", {}, 200),
-        (TOKEN, "/", {}, 200),
+        (TOKEN, "/", {}, 401),
     ],
 )
 def test_a_token_is_asked_for(
     token: str | None, path: str, headers: dict[str, str], status: int
 ) -> None:
-    """Everywhere but at the page's own address and the probes."""
+    """Everywhere but at the probes."""
     assert answers(token, path, headers) == status

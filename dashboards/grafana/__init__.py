@@ -1,0 +1,1 @@
+"""Grafana dashboards: a module each, and the folder is the list. See `_board` for what one is."""

@@ -1,0 +1,84 @@
+"""The figures of the overview over the last while: in memory, one point every few seconds."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
+
+from model.units import SECOND_US
+from zombiewatch.views import queues
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    import duckdb
+
+    from model.findings import Finding, Verdict
+    from zombiewatch.views import QueueJson
+
+EVERY_US: Final = 5 * SECOND_US
+POINTS: Final = 360
+"""So many points are kept: half an hour of them."""
+
+COUNTED: Final = {
+    "zombies": ("zombie_task", "silent_task"),
+    "lost_reports": ("lost_report",),
+    "mismatches": ("verdict_mismatch", "gave_up_but_committed"),
+}
+"""Figure → the detectors whose confirmed findings it counts."""
+
+
+class Trends:
+    """Keeps the figures; `look` is called after each evaluation."""
+
+    def __init__(self, namespace: str) -> None:
+        self._namespace = namespace
+        self._next_us = 0
+        self.looks = 0
+        self.points: dict[str, deque[float | None]] = {
+            name: deque(maxlen=POINTS) for name in (*COUNTED, "oldest_s", "drains_s", "blind")
+        }
+        self.queues: list[QueueJson] = []
+        self.totals: Mapping[Verdict, int] = {}
+
+    def look(
+        self,
+        reader: duckdb.DuckDBPyConnection,
+        shown: Iterable[Finding],
+        totals: Callable[[], Mapping[Verdict, int]],
+        now_us: int,
+    ) -> None:
+        """Take the figures as they are at *now_us*, unless that was done a moment ago."""
+        if now_us < self._next_us:
+            return
+        self._next_us = now_us + EVERY_US
+        self.totals = totals()
+        self.queues = queues(reader, self._namespace, now_us)
+        for name, value in figures(list(shown), self.queues).items():
+            self.points[name].append(value)
+        self.looks += 1
+
+
+def figures(shown: Iterable[Finding], known: Iterable[QueueJson]) -> dict[str, float | None]:
+    """Return the figures of the overview, of the open findings and the queues."""
+    shown, known = list(shown), list(known)
+    made: dict[str, float | None] = {
+        name: float(sum(one.verdict == "confirmed" and one.detector in of for one in shown))
+        for name, of in COUNTED.items()
+    }
+    ages = [one["oldest_age_s"] for one in known if one["oldest_age_s"] is not None]
+    made["oldest_s"] = max(ages, default=None)
+    waiting = [one for one in known if one["depth"]]
+    times = [one["drains_s"] for one in waiting if one["drains_s"] is not None]
+    never = any(one["drains"] == "never" for one in waiting)
+    known_all = len(times) == len(waiting) and not never
+    made["drains_s"] = max(times, default=0.0) if known_all else None
+    made["blind"] = float(
+        sum(one.verdict == "unknown" or one.detector == "source_dark" for one in shown)
+    )
+    return made
+
+
+def as_lists(points: Mapping[str, Iterable[float | None]]) -> dict[str, list[Any]]:
+    """Return *points* for JSON."""
+    return {name: list(those) for name, those in points.items()}
