@@ -142,9 +142,16 @@ _LABELS: Final = {
     "lost_reports": "lost reports",
     "mismatches": "verdicts that differ",
     "oldest_s": "oldest waiting",
-    "drains_s": "until queues are empty",
+    "drains_s": "until queues empty",
     "blind": "blind spots",
 }
+
+
+def _without(name: str, *, known: bool, never: bool) -> str:
+    """Return what stands in a tile that has no figure."""
+    if never:
+        return "never"
+    return "not known" if known and name == "drains_s" else "none"
 
 
 def _tiles(service: Service, shown: Sequence[Finding]) -> list[TileJson]:
@@ -169,7 +176,7 @@ def _tiles(service: Service, shown: Sequence[Finding]) -> list[TileJson]:
                 "label": label,
                 "value": value,
                 "unit": "s" if seconds else "",
-                "text": "never" if never else "not known" if name == "drains_s" else "none",
+                "text": _without(name, known=bool(service.trends.queues), never=never),
                 "state": state,
                 "trend": trends[name],
             }

@@ -71,7 +71,7 @@ def figures(shown: Iterable[Finding], known: Iterable[QueueJson]) -> dict[str, f
     waiting = [one for one in known if one["depth"]]
     times = [one["drains_s"] for one in waiting if one["drains_s"] is not None]
     never = any(one["drains"] == "never" for one in waiting)
-    known_all = len(times) == len(waiting) and not never
+    known_all = bool(known) and len(times) == len(waiting) and not never
     made["drains_s"] = max(times, default=0.0) if known_all else None
     made["blind"] = float(
         sum(one.verdict == "unknown" or one.detector == "source_dark" for one in shown)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from typing_extensions import TypedDict
 
 from model.units import MINUTE_US, SECOND_US, Iso, iso
+from model.views import BUCKETS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +39,7 @@ FROM ring GROUP BY queue ORDER BY queue"""
 
 _TIMEOUTS: Final = """
 SELECT t.pair, t.service, t.name, t.queue, t.peer, t.limit_s, t.beat_s, t.n, t.p50_us / 1e6,
-  l.p95_us / 1e6, t.p99_us / 1e6, t.failures
+  l.p95_us / power(2.0, 1.0 / $buckets) / 1e6, t.p99_us / 1e6, t.failures
 FROM timeouts t LEFT JOIN learned l ON l.namespace = t.namespace AND l.key = t.name
   AND ((t.pair IN ('call', 'retry') AND l.measure = 'answer' AND l.service = t.peer)
     OR (t.pair LIKE 'run%' AND l.measure = 'run' AND l.n = t.n))
@@ -181,7 +182,9 @@ _TIGHT: Final = 0.8
 
 def timeouts(reader: duckdb.DuckDBPyConnection, namespace: str) -> list[TimeoutJson]:
     """Return the limits of *namespace* beside what they have to hold, the broken ones first."""
-    rows = reader.execute(_TIMEOUTS, {"namespace": namespace}).fetchall()
+    # as low as p50 and p99 of the view are: the lower bounds of their buckets
+    asked = {"namespace": namespace, "buckets": BUCKETS}
+    rows = reader.execute(_TIMEOUTS, asked).fetchall()
     names = tuple(TimeoutJson.__annotations__)[:-1]
     made: list[Any] = [dict(zip(names, row, strict=True)) for row in rows]
     for one in made:

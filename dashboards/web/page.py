@@ -35,6 +35,7 @@ MEDIA: Final = tuple(kind.partition(";")[0] for kind in _TYPES.values())
 
 _KIB: Final = 1024
 _FEW: Final = 10
+_SHORT_S: Final = 0.1
 
 
 def render(name: str, said: Mapping[str, Any]) -> bytes:
@@ -90,6 +91,8 @@ def _templates() -> Environment:
 
 
 def _span(seconds: float | None) -> str:
+    if seconds is not None and 0 < seconds < _SHORT_S:
+        return f"{1000 * seconds:.0f} ms"
     return "" if seconds is None else span_text(max(0.0, seconds))
 
 

@@ -79,5 +79,7 @@ class Scheduler:
             **{name.replace("__", "."): value for name, value in more.items()},
         }
         known = {name: value for name, value in said.items() if value is not None}
-        answer = self.sidecar.otlp("logs", logs([log(known)]))
+        at_s = known.pop("ts", None)  # when it is said, if not now
+        when = {} if at_s is None else {"time_unix_nano": round(float(str(at_s)) * 1e9)}
+        answer = self.sidecar.otlp("logs", logs([log(known, **when)]))
         assert answer.status == 200, answer
