@@ -7,15 +7,22 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from playwright.sync_api import expect
 from rich.console import Console
 
 from detectors._kit import load
+from tests.e2e._browser import Looking, chromium
 from tests.needs import need
 from zombiewatch.chain import TOLD
 from zombiewatch.session import Session, Sidecar, run_lab
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from playwright.sync_api import Browser
+
+_AT_S = 40.0
+"""So long after its beginning the lab shows most."""
 
 
 def found(bugs: str, **more: Any) -> tuple[int, str]:
@@ -34,13 +41,39 @@ def test_without_bugs_nothing_is_found() -> None:
     assert status == 0, printed
 
 
+def is_seen(browser: Browser, sidecar: Sidecar) -> None:
+    """Look as somebody who was woken would: overview, incident, zombie, timeline."""
+    seen = Looking(browser, sidecar.urls["http"])
+    page = seen.go("/")
+    expect(page.locator("#state")).to_have_attribute("data-state", "trouble")
+    page.locator(".incidents a").first.click()
+    expect(page.get_by_role("heading", name="What followed from what")).to_be_visible()
+    page.locator(".steps li", has_text="zombie task").locator("a").first.click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("zombie task")
+    told = page.locator("svg.tl").text_content() or ""
+    for words in ("its caller gave up here", "committed here", "oxr-agent"):
+        assert words in told
+    assert page.locator("svg.tl .tl-arrow").count() >= 1
+    assert seen.troubles == []
+    seen.close()
+
+
 @pytest.mark.slow
 def test_the_findings_are_those_of_the_incident_and_somebody_is_told(tmp_path: Path) -> None:
-    """By a real Prometheus and Alertmanager: one zombie is a ticket, five wake somebody."""
+    """On the page and by Alertmanager: one zombie is a ticket, five wake somebody."""
     for command in ("prometheus", "prometheus-alertmanager"):
         need(command, f"apt-get install {command}")
-    status, printed = found("all", alerts=True, keep=tmp_path)
+    looked: list[float] = []
+
+    def look(gone: float, sidecar: Sidecar) -> None:
+        if gone > _AT_S and not looked:
+            looked.append(gone)
+            with chromium() as browser:
+                is_seen(browser, sidecar)
+
+    status, printed = found("all", alerts=True, keep=tmp_path, each_second=look)
     assert status == 0, printed
+    assert looked
     told = json.loads((tmp_path / "chain" / TOLD).read_text())
     zombies = {
         one["labels"]["alertname"]: one
