@@ -88,6 +88,7 @@ class Api:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._written: bytes | None = None
+        self._ending = asyncio.Event()
         beat = heartbeat.handler(service.store.append, service.clock)
         pinged = ping.handler(
             service.store.append,
@@ -141,6 +142,7 @@ class Api:
         )
         app.router.add_get("/api/v1/events", self._events, allow_head=False)
         app.add_routes(Web(self._service, access).routes())
+        app.on_shutdown.append(self._end)
         return app
 
     def document(self) -> dict[str, Any]:
@@ -185,7 +187,7 @@ class Api:
         await stream.prepare(request)
         known, told = None, time.monotonic()
         with suppress(ConnectionError):
-            while self._service.ready:
+            while not self._ending.is_set():
                 state = self._service.state()
                 if state != known:
                     await stream.write(b"event: changed\ndata: {}\n\n")
@@ -193,8 +195,13 @@ class Api:
                 elif time.monotonic() - told > _STILL_S:
                     await stream.write(b": still here\n\n")
                     told = time.monotonic()
-                await asyncio.sleep(_LOOK_S)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._ending.wait(), _LOOK_S)
         return stream
+
+    async def _end(self, _app: web.Application) -> None:
+        """Let those go who listen: a page that is open must not hold us up."""
+        self._ending.set()
 
     async def _asset(self, request: web.Request) -> web.Response:
         found = page.asset(request.match_info["name"])
