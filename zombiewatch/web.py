@@ -163,10 +163,13 @@ class Web:
             "said": [each.as_json() for each in self._service.sayings.history(one.key)],
         }
         story, drawn = self._story_of(one)
+        links = self._links(one.as_json(), story)
+        if one.verdict == "confirmed" and one.ended_us is None:
+            links.insert(0, (f"/incidents/{one.id}", "incident"))
         return {
             "finding": said,
             "cause": self._service.causes.get((one.detector, one.service or "")),
-            "links": self._links(one.as_json(), story),
+            "links": links,
             "timeline": story,
             "lanes": drawn,
         }
