@@ -89,6 +89,7 @@ class Api:
         self._service = service
         self._written: bytes | None = None
         self._ending = asyncio.Event()
+        self._warming: asyncio.Future[None] | None = None
         beat = heartbeat.handler(service.store.append, service.clock)
         pinged = ping.handler(
             service.store.append,
@@ -142,6 +143,7 @@ class Api:
         )
         app.router.add_get("/api/v1/events", self._events, allow_head=False)
         app.add_routes(Web(self._service, access).routes())
+        app.on_startup.append(self._warm)
         app.on_shutdown.append(self._end)
         return app
 
@@ -198,6 +200,9 @@ class Api:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._ending.wait(), _LOOK_S)
         return stream
+
+    async def _warm(self, _app: web.Application) -> None:
+        self._warming = asyncio.get_running_loop().run_in_executor(None, page.warm)
 
     async def _end(self, _app: web.Application) -> None:
         """Let those go who listen: a page that is open must not hold us up."""

@@ -43,6 +43,12 @@ def render(name: str, said: Mapping[str, Any]) -> bytes:
     return _templates().get_template(f"{name}.html").render(views=VIEWS, **said).encode()
 
 
+def warm() -> None:
+    """Make all views ready, so that whoever comes first does not wait for that."""
+    for name in _templates().list_templates(extensions=["html"]):
+        _templates().get_template(name)
+
+
 def asset(name: str) -> tuple[bytes, str] | None:
     """Return the file *name* of `static/` and its content type, or None if there is none."""
     body = _static().get(name)
