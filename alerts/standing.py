@@ -32,9 +32,9 @@ _PAIRS: Final = 10
 """So many limits or measures each name may have, on the average."""
 
 _QUEUES: Final = """
-SELECT coalesce(queue, ''), depth, oldest_age_s, in_flight, consumers,
-  CAST(paused AS INTEGER), enqueued_total, completed_total
-FROM queues WHERE last_seen_us > $now - $fresh ORDER BY 1"""
+SELECT coalesce(queue, ''), sum(depth), max(oldest_age_s), sum(in_flight), sum(consumers),
+  max(CAST(paused AS INTEGER)), sum(enqueued_total), sum(completed_total)
+FROM queues WHERE last_seen_us > $now - $fresh GROUP BY 1 ORDER BY 1"""
 
 _LIMITS: Final = """
 SELECT coalesce(service, ''), coalesce(nullif(name, ''), purpose, ''), coalesce(queue, ''),

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _START_S: Final = 30.0
 _END_S: Final = 10.0
 _POLL_S: Final = 0.05
+_LEASH: Final = ("setpriv", "--pdeathsig", "TERM") if shutil.which("setpriv") else ()
+"""Linux ends it when we have died, however that was."""
 
 
 class ServerError(Exception):
@@ -47,6 +49,7 @@ def server(
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603 - found on PATH
             [
+                *_LEASH,
                 argv[0],
                 f"--config.file={path}",
                 f"{storage}={folder / 'data'}",

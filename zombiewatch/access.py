@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, unquote, urlsplit
@@ -31,6 +32,11 @@ LOGIN: Final = "/login"
 
 _LASTS_S: Final = 12 * 3600
 """A shift: so long somebody stays signed in."""
+
+_CHANGES: Final = re.compile(
+    r"(/api/v1)?/(switches/(set|clear)|findings/\d+/(say|ack|dismiss|undo))"
+)
+"""What a person changes. Signs of life, pings and questions are no changes."""
 
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _NAME_MAX: Final = 100
@@ -75,13 +81,24 @@ class Access:
             if who is None and not request.path.startswith(self._open):
                 return self._refused(request)
             request[WHO] = who or Who()
-            if request.method not in _SAFE and _by_a_browser(request):
-                self._check_same_site(request)
-                if not request[WHO].may_change and request.path != LOGIN:
-                    raise web.HTTPForbidden(text="this page may be read, and changes nothing here")
+            if request.method not in _SAFE:
+                self._check(request)
             return await handler(request)
 
         return check
+
+    def _check(self, request: web.Request) -> None:
+        """Refuse what may not be changed. Raises web.HTTPForbidden.
+
+        What comes past a proxy that names people needs a name that may: whether it comes from a
+        browser, only the browser says.
+        """
+        by_a_browser = _by_a_browser(request)
+        if by_a_browser:
+            self._check_same_site(request)
+        needs = by_a_browser or (self._header and _CHANGES.fullmatch(request.path))
+        if needs and not request[WHO].may_change and request.path != LOGIN:
+            raise web.HTTPForbidden(text="this may be read, and you may not change it")
 
     def sign_in(self, response: web.StreamResponse, name: str, token: str, *, tls: bool) -> bool:
         """Give *response* the cookie of *name*, if *token* is the right one; say whether it is."""
@@ -108,7 +125,10 @@ class Access:
     def _of_cookie(self, cookie: str) -> str | None:
         value, _, said = cookie.rpartition(".")
         until, _, name = value.partition(".")
-        good = self._token is not None and hmac.compare_digest(said, self._sign(value))
+        signed = self._sign(value).encode()
+        # bytes: of texts that are not ASCII it makes no comparison
+        said_ = said.encode(errors="surrogateescape")
+        good = self._token is not None and hmac.compare_digest(said_, signed)
         if not good or not until.isdecimal() or int(until) < self._now_s():
             return None
         return unquote(name)
@@ -117,7 +137,8 @@ class Access:
         return self._clock() // SECOND_US
 
     def _sign(self, value: str) -> str:
-        return hmac.new(self._key, value.encode(), hashlib.sha256).hexdigest()
+        text = value.encode(errors="surrogateescape")
+        return hmac.new(self._key, text, hashlib.sha256).hexdigest()
 
     def _of_proxy(self, request: web.Request) -> str:
         if not self._header or not request.remote:
@@ -126,8 +147,10 @@ class Access:
             peer = ipaddress.ip_address(request.remote.partition("%")[0])
         except ValueError:
             return ""
-        trusted = any(peer in one for one in self._proxies)
-        return request.headers.get(self._header, "")[:_NAME_MAX] if trusted else ""
+        said = request.headers.getall(self._header, [])
+        # of two names one may be what a client has put there, and a proxy has only added to
+        trusted = len(said) == 1 and any(peer in one for one in self._proxies)
+        return said[0][:_NAME_MAX] if trusted else ""
 
     def _refused(self, request: web.Request) -> web.StreamResponse:
         if request.method in _SAFE and "text/html" in request.headers.get("Accept", ""):

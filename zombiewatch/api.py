@@ -19,7 +19,7 @@ from dashboards.web import page
 from model.units import iso
 from zombiewatch import operations as ops
 from zombiewatch import timeline
-from zombiewatch.access import Access
+from zombiewatch.access import WHO, Access
 from zombiewatch.ofrep import Ofrep
 from zombiewatch.openapi import document
 from zombiewatch.operations import (
@@ -142,9 +142,11 @@ class Api:
             [forms[one.method](one.route, handle) for one, handle in self._handlers.items()]
         )
         app.router.add_get("/api/v1/events", self._events, allow_head=False)
-        app.add_routes(Web(self._service, access).routes())
+        views = Web(self._service, access)
+        app.add_routes(views.routes())
         app.on_startup.append(self._warm)
         app.on_shutdown.append(self._end)
+        app.on_cleanup.append(views.close)
         return app
 
     def document(self) -> dict[str, Any]:
@@ -187,12 +189,13 @@ class Api:
             headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"}
         )
         await stream.prepare(request)
-        known, told = None, time.monotonic()
+        known, told = self._service.state(), time.monotonic()
         with suppress(ConnectionError):
             while not self._ending.is_set():
                 state = self._service.state()
                 if state != known:
-                    await stream.write(b"event: changed\ndata: {}\n\n")
+                    event = "figures" if state[:2] == known[:2] else "changed"
+                    await stream.write(f"event: {event}\ndata: {{}}\n\n".encode())
                     known, told = state, time.monotonic()
                 elif time.monotonic() - told > _STILL_S:
                     await stream.write(b": still here\n\n")
@@ -283,7 +286,12 @@ class Api:
         one = await self._numbered(request)
         try:
             await asyncio.to_thread(
-                self._service.say, one, action, by=words.by, reason=words.reason, until=words.until
+                self._service.say,
+                one,
+                action,
+                by=_signed(request, words.by),
+                reason=words.reason,
+                until=words.until,
             )
         except SayingError as error:
             raise web.HTTPBadRequest(text=str(error)) from None
@@ -317,11 +325,13 @@ class Api:
 
     async def _set_switch(self, request: web.Request) -> web.Response:
         asked = await _read(request, Setting)
-        return await self._switched(lambda: self._service.set_switch(**asked.model_dump()))
+        said = {**asked.model_dump(), "by": _signed(request, asked.by)}
+        return await self._switched(lambda: self._service.set_switch(**said))
 
     async def _clear_switch(self, request: web.Request) -> web.Response:
         asked = await _read(request, Clearing)
-        return await self._switched(lambda: self._service.clear_switch(**asked.model_dump()))
+        said = {**asked.model_dump(), "by": _signed(request, asked.by)}
+        return await self._switched(lambda: self._service.clear_switch(**said))
 
     async def _switched(self, change: Callable[[], None]) -> web.Response:
         try:
@@ -397,6 +407,11 @@ class Api:
             return _json(await asyncio.to_thread(read))
 
         return handle
+
+
+def _signed(request: web.Request, said: str) -> str:
+    """Return who says it: who is known by name can be nobody else."""
+    return request[WHO].name or said
 
 
 def _asked(request: web.Request, form: type[Form]) -> Form:

@@ -121,7 +121,7 @@ class Chain:
     folder: Path
     prometheus: str = ""
     alertmanager: str = ""
-    _told: Told = field(default_factory=Told)
+    _told: Told | None = None
     _seen: int = 0
     _running: ExitStack = field(default_factory=ExitStack)
 
@@ -131,8 +131,9 @@ class Chain:
             raise ServerError(f"there is no {' and no '.join(missing())} on PATH: {HOW}")
         prometheus, alertmanager = (str(one) for one in commands)
         with ExitStack() as stack:
-            stack.callback(self._told.close)
-            telling = Telling(self._told.receivers(*_TIERS))
+            self._told = told = Told()
+            stack.callback(told.close)
+            telling = Telling(told.receivers(*_TIERS))
             self.alertmanager, _ = stack.enter_context(
                 server(
                     [alertmanager, "--cluster.listen-address="],
@@ -162,7 +163,7 @@ class Chain:
 
     def news(self) -> Iterator[str]:
         """Yield what somebody was told since the last time, an alert a line."""
-        new = self._told.messages[self._seen :]
+        new = self._messages()[self._seen :]
         self._seen += len(new)
         for path, message in new:
             for alert in message["alerts"]:
@@ -172,4 +173,7 @@ class Chain:
 
     def told(self) -> list[dict[str, Any]]:
         """Return all alerts that somebody was told of, as Alertmanager sent them."""
-        return [alert for _, message in self._told.messages for alert in message["alerts"]]
+        return [alert for _, message in self._messages() for alert in message["alerts"]]
+
+    def _messages(self) -> list[tuple[str, dict[str, Any]]]:
+        return self._told.messages if self._told else []

@@ -26,6 +26,9 @@ CREATE TABLE IF NOT EXISTS finding (
   confirmed_us INTEGER, ended_us INTEGER, body TEXT NOT NULL);
 CREATE INDEX IF NOT EXISTS finding_open ON finding (ended_us, id);
 CREATE INDEX IF NOT EXISTS finding_key ON finding (key);
+CREATE INDEX IF NOT EXISTS finding_verdict ON finding (verdict);
+CREATE INDEX IF NOT EXISTS finding_task ON finding (json_extract(body, '$.task'));
+CREATE INDEX IF NOT EXISTS finding_request ON finding (json_extract(body, '$.request_id'));
 """
 
 

@@ -46,6 +46,8 @@ class SelfJson(TypedDict):
     unread_files: int
     damaged: int
     refused_full: int
+    judges: bool
+    full: bool
     can_see: bool
 
 
@@ -85,6 +87,8 @@ def _itself(service: Service, now_us: int) -> SelfJson:
     judged = max(service.judged_us.values(), default=None)
     behind_s = max(0.0, (now_us - service.store.complete_us()) / SECOND_US)
     failing = sorted(service.judge.failing)
+    # before it has ever judged there is nothing that it could have missed
+    judges = judged is None or judged >= service.stale_us()
     unread = sum(one.error is not None for one in service.files.statuses())
     damaged, full = service.store.damaged, service.store.refused_full
     return {
@@ -94,7 +98,9 @@ def _itself(service: Service, now_us: int) -> SelfJson:
         "unread_files": unread,
         "damaged": damaged,
         "refused_full": full,
-        "can_see": not failing and not unread and behind_s < _LATE_S,
+        "judges": judges,
+        "full": service.trends.full,
+        "can_see": judges and not (failing or unread or service.trends.full) and behind_s < _LATE_S,
     }
 
 
@@ -124,12 +130,14 @@ def _said(
     if not itself["can_see"]:
         why = [f"{one} fails" for one in itself["failing"]]
         why += [f"{itself['unread_files']} files cannot be read"] * bool(itself["unread_files"])
+        why += ["nothing is judged any more"] * (not itself["judges"])
+        why += ["records are refused for lack of room"] * itself["full"]
         if itself["behind_s"] >= _LATE_S:
             why.append(f"{itself['behind_s']:.0f} s behind")
         return "blind", "?", "It cannot be seen whether all is well", "  ·  ".join([*why, *rest])
     if suspected or unknown:
         return "doubt", str(suspected + unknown), "Something may be wrong", "  ·  ".join(rest)
-    if not heard:
+    if not heard or itself["evaluated_at"] is None:
         return (
             "waiting", "…", "Nothing heard yet",
             "No dispatcher and no agent has sent anything.",

@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from detectors._suspects import suspects
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     import duckdb
 
+    from model.clock import Clock
     from zombiewatch.operations import OneIncidentJson
     from zombiewatch.service import Service
+
+
+T = TypeVar("T")
+
+
+class Lately:
+    """Keeps what is dear to count for *lasts_us*: however many ask, it is counted once."""
+
+    def __init__(self, clock: Clock, lasts_us: int) -> None:
+        self._clock = clock
+        self._lasts_us = lasts_us
+        self._lock = threading.Lock()
+        self._known: dict[str, tuple[int, Any]] = {}
+
+    def get(self, name: str, count: Callable[[], T]) -> T:
+        """Return what *count* gives, or gave a moment ago under that *name*."""
+        with self._lock:
+            until_us, value = self._known.get(name, (0, None))
+            if self._clock() >= until_us:
+                value = count()
+                self._known[name] = (self._clock() + self._lasts_us, value)
+            return cast("T", value)
 
 
 @contextmanager

@@ -69,6 +69,9 @@ _JUDGED_LATELY: Final = 3
 _JUDGED_S: Final = 60.0
 """A detector counts as judged for so many intervals, and so many seconds beside, for slow ones."""
 
+_COUNTED_MAX: Final = 10_000
+"""So many open findings are counted for the overview."""
+
 _FORWARD_S: Final = 3.0
 """So long what waits to be sent on has, when we end."""
 
@@ -314,7 +317,13 @@ class Service:
                 try:
                     self.judge_now(reader)
                     self.work.look(reader, self.store.complete_us())
-                    self.trends.look(reader, self._shown(), self.findings.totals, self.clock())
+                    self.trends.look(
+                        reader,
+                        self.select("open", limit=_COUNTED_MAX),
+                        self.findings.totals,
+                        self.store.refused_full,
+                        self.clock(),
+                    )
                 except Exception:  # noqa: BLE001 - a judge that died would read as all well
                     _LOG.exception("an evaluation failed; the next one comes")
                 next_at = max(next_at + self.config.evaluate_every_s, time.monotonic())
@@ -339,9 +348,13 @@ class Service:
 
     def _known(self) -> tuple[list[Finding], frozenset[str]]:
         """Return the open findings, and the detectors that have judged lately."""
-        stale_us = self.clock() - us(_JUDGED_LATELY * self.config.evaluate_every_s + _JUDGED_S)
+        stale_us = self.stale_us()
         judged = {name for name, at in list(self.judged_us.items()) if at >= stale_us}
         return self._shown(), frozenset(judged - set(self.judge.failing))
+
+    def stale_us(self) -> int:
+        """Return until when a judgement is an old one."""
+        return self.clock() - us(_JUDGED_LATELY * self.config.evaluate_every_s + _JUDGED_S)
 
     def _firing(self) -> tuple[list[Pushed], frozenset[str]]:
         """Return what Alertmanager is to be told, and the detectors that have judged lately."""

@@ -112,13 +112,24 @@ class Told(Protocol):
 _SHOWN: Final = tuple(Signal.__annotations__)
 
 
-def build(store: Told, column: str, value: str, findings: Sequence[Finding]) -> TimelineJson:
-    """Return the timeline of the task or request *value* (*column* `task` or `request_id`)."""
+def build(
+    store: Told,
+    column: str,
+    value: str,
+    findings: Sequence[Finding],
+    namespace: str | None = None,
+) -> TimelineJson:
+    """Return the timeline of *value*; *column* is `task`, `request_id` or `trace_id`.
+
+    With *namespace* only what was said in that: others may use the same IDs.
+    """
     rows = {row["seq"]: row for row in store.timeline(column, value)}
     other = "request_id" if column == "task" else "task"
     related = sorted({row[other] for row in rows.values() if row[other]})[:_REQUESTS]
     for one in related if column == "task" else ():
         rows |= {row["seq"]: row for row in store.timeline(other, one)}
+    if namespace is not None:
+        rows = {seq: row for seq, row in rows.items() if row["namespace"] == namespace}
     ordered = sorted(once(rows.values()).values(), key=lambda row: (row["ts_us"], row["seq"]))
     lanes: dict[str, LaneJson] = {}
     entries = [_entry(row, lanes) for row in ordered]

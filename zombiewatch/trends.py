@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final
 
-from model.units import SECOND_US
+from model.units import MINUTE_US, SECOND_US
+from zombiewatch.scaling import FRESH_US
 from zombiewatch.views import queues
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 EVERY_US: Final = 5 * SECOND_US
 POINTS: Final = 360
 """So many points are kept: half an hour of them."""
+
+_FULL_US: Final = MINUTE_US
 
 COUNTED: Final = {
     "zombies": ("zombie_task", "silent_task"),
@@ -35,6 +38,10 @@ class Trends:
         self._namespace = namespace
         self._next_us = 0
         self.looks = 0
+        self.full = False
+        """Whether there was no room for a record lately."""
+        self._refused = 0
+        self._full_until_us = 0
         self.points: dict[str, deque[float | None]] = {
             name: deque(maxlen=POINTS) for name in (*COUNTED, "oldest_s", "drains_s", "blind")
         }
@@ -46,13 +53,20 @@ class Trends:
         reader: duckdb.DuckDBPyConnection,
         shown: Iterable[Finding],
         totals: Callable[[], Mapping[Verdict, int]],
+        refused: int,
         now_us: int,
     ) -> None:
-        """Take the figures as they are at *now_us*, unless that was done a moment ago."""
+        """Take the figures as they are at *now_us*, unless that was done a moment ago.
+
+        *refused* is how often there was no room for a record, ever.
+        """
         if now_us < self._next_us:
             return
         self._next_us = now_us + EVERY_US
         self.totals = totals()
+        if refused > self._refused:
+            self._refused, self._full_until_us = refused, now_us + _FULL_US
+        self.full = now_us < self._full_until_us
         self.queues = queues(reader, self._namespace, now_us)
         for name, value in figures(list(shown), self.queues).items():
             self.points[name].append(value)
@@ -61,7 +75,9 @@ class Trends:
 
 def figures(shown: Iterable[Finding], known: Iterable[QueueJson]) -> dict[str, float | None]:
     """Return the figures of the overview, of the open findings and the queues."""
-    shown, known = list(shown), list(known)
+    shown = list(shown)
+    # of what was not sampled for long nobody knows how it stands
+    known = [one for one in known if one["sampled_s"] < FRESH_US / SECOND_US]
     made: dict[str, float | None] = {
         name: float(sum(one.verdict == "confirmed" and one.detector in of for one in shown))
         for name, of in COUNTED.items()

@@ -11,6 +11,7 @@ from typing_extensions import TypedDict
 
 from model.units import MINUTE_US, SECOND_US, Iso, iso
 from model.views import BUCKETS
+from zombiewatch.scaling import FRESH_US
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,11 +39,19 @@ SELECT queue, arg_max(service, at_us), max(last_seen_us), arg_max(depth, at_us),
 FROM ring GROUP BY queue ORDER BY queue"""
 
 _TIMEOUTS: Final = """
+WITH usual AS (
+  SELECT 'run' AS measure, '' AS service, key, max(p95_us) AS p95_us FROM learned
+  WHERE namespace = $namespace AND measure = 'run' GROUP BY key
+  UNION ALL
+  SELECT 'answer', service, key, p95_us FROM learned
+  WHERE namespace = $namespace AND measure = 'answer'
+)
 SELECT t.pair, t.service, t.name, t.queue, t.peer, t.limit_s, t.beat_s, t.n, t.p50_us / 1e6,
-  l.p95_us / power(2.0, 1.0 / $buckets) / 1e6, t.p99_us / 1e6, t.failures
-FROM timeouts t LEFT JOIN learned l ON l.namespace = t.namespace AND l.key = t.name
-  AND ((t.pair IN ('call', 'retry') AND l.measure = 'answer' AND l.service = t.peer)
-    OR (t.pair LIKE 'run%' AND l.measure = 'run' AND l.n = t.n))
+  u.p95_us / power(2.0, 1.0 / $buckets) / 1e6, t.p99_us / 1e6, t.failures
+FROM timeouts t LEFT JOIN usual u ON u.key = t.name
+  AND u.measure = CASE WHEN t.pair IN ('call', 'retry') THEN 'answer'
+    WHEN t.pair LIKE 'run%' THEN 'run' END
+  AND u.service = CASE WHEN t.pair IN ('call', 'retry') THEN t.peer ELSE '' END
 WHERE t.namespace = $namespace"""
 
 _COVERAGE: Final = """
@@ -109,7 +118,7 @@ class CoverageJson(TypedDict):
 
 
 class QueuesJson(TypedDict):
-    """All queues that were ever sampled."""
+    """All queues that were sampled lately; how it stands with one that is silent is not known."""
 
     now: Iso
     queues: list[QueueJson]
@@ -144,12 +153,14 @@ def _queue(
         net = completions - arrivals
     elif grown is not None and over_s > 0:
         net = -grown / over_s
-    drains, drains_s = _drains(depth, net)
+    sampled_s = max(0.0, (now_us - heard_us) / SECOND_US)
+    fresh = now_us - heard_us <= FRESH_US
+    drains, drains_s = _drains(depth, net) if fresh else ("not known", None)
     return {
         "queue": queue,
         "service": service,
         "sampled_at": iso(heard_us),
-        "sampled_s": max(0.0, (now_us - heard_us) / SECOND_US),
+        "sampled_s": sampled_s,
         "depth": depth,
         "oldest_age_s": oldest_s,
         "in_flight": in_flight,

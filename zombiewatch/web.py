@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+import re
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import quote, quote_plus
 
 from aiohttp import web
@@ -14,26 +17,31 @@ from alerts.rules.findings import name_of
 from dashboards.web import lanes, page
 from detectors._suspects import WEIGHTS
 from model.findings import SEVERITIES, VERDICTS
-from model.units import iso
+from model.units import SECOND_US, iso
 from zombiewatch import timeline
 from zombiewatch.access import LOGIN, WHO
 from zombiewatch.operations import SOURCE_COLUMNS, Clearing, Filters, Setting
 from zombiewatch.overview import overview
-from zombiewatch.reading import incident, reading, rows
+from zombiewatch.reading import Lately, incident, reading, rows
 from zombiewatch.sayings import SayingError
 from zombiewatch.switches import ConflictError
 from zombiewatch.views import coverage, queues, timeouts
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping
 
     from model.findings import Finding, FindingJson
     from zombiewatch.access import Access, Who
     from zombiewatch.service import Service
 
+T = TypeVar("T")
+
 _LISTED: Final = 200
 _ENDED: Final = 40
 _CHANGES: Final = 200
+
+_POSTED: Final = web.RequestKey("posted", dict[str, str])
+_TYPED: Final = {"level": "L1", "until": "30m", "reason": ""}
 
 _KINDS: Final = {"tasks": "task", "requests": "request_id", "traces": "trace_id"}
 """Part of an address → the column of the signals by which a story is told."""
@@ -41,12 +49,26 @@ _KINDS: Final = {"tasks": "task", "requests": "request_id", "traces": "trace_id"
 _NAMES: Final = {"task": "task", "request_id": "request", "trace_id": "trace"}
 _WEIGHT_NAMES: Final = {"figures": "its calls", "errors": "errors logged", "depth": "how deep"}
 
+_LIVE: Final = {
+    "overview": "figures", "queues": "figures", "timeouts": "figures", "sources": "figures",
+    "login": "no", "error": "no", "find": "no",
+}  # fmt: skip
+"""What keeps a view up to date: each look at the figures, or (by default) what changes only."""
+
+_SOURCES: Final = (
+    f"SELECT {', '.join(SOURCE_COLUMNS)} FROM sources WHERE namespace = $namespace ORDER BY ALL"
+)
 _GAPS: Final = (
     "SELECT service, instance, lost, from_us, to_us FROM lost WHERE namespace = $namespace"
     " ORDER BY to_us DESC LIMIT 50"
 )
 
+_OURS: Final = re.compile(r"/(?:[!-.0-\[\]-~][!-\[\]-~]*)?")
 _BAD_REQUEST: Final = 400
+_THREADS: Final = 2
+_STORIES: Final = 20
+_LATELY_US: Final = 10 * SECOND_US
+"""So long what is dear to count is shown as it was counted last."""
 
 
 class Web:
@@ -55,6 +77,9 @@ class Web:
     def __init__(self, service: Service, access: Access) -> None:
         self._service = service
         self._access = access
+        # its own: however many look, what comes in has its threads
+        self._pool = ThreadPoolExecutor(_THREADS, "page")
+        self._lately = Lately(service.clock, _LATELY_US)
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes."""
@@ -79,6 +104,10 @@ class Web:
             web.post(LOGIN, self._sign_in),
         ]
 
+    async def close(self, _app: web.Application) -> None:
+        """Look nothing up any more."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
     # -- looking --------------------------------------------------------------------------
 
     def _shown(
@@ -87,9 +116,13 @@ class Web:
         """Return a handler that renders view *name* with what *look* finds, in a thread."""
 
         async def handle(request: web.Request) -> web.Response:
-            return await asyncio.to_thread(self._rendered, request, look, name)
+            return await self._in_thread(self._rendered, request, look, name)
 
         return handle
+
+    async def _in_thread(self, do: Callable[..., T], *given: Any, **named: Any) -> T:  # noqa: ANN401
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, partial(do, *given, **named))
 
     def _rendered(
         self,
@@ -101,9 +134,9 @@ class Web:
     ) -> web.Response:
         try:
             said = look(request)
-        except web.HTTPNotFound as missing:
-            told = {"title": "Not here", "text": missing.text}
-            return self._html("error", request, told, status=404)
+        except (web.HTTPNotFound, web.HTTPBadRequest) as refused:
+            told = {"title": "Not here", "text": refused.text}
+            return self._html("error", request, told, status=refused.status)
         status = said.pop("status", status)
         return self._html(name, request, said, error=error, status=status)
 
@@ -123,7 +156,7 @@ class Web:
             "view": request.path,
             "who": who,
             "may": {"change": who.may_change, "how": self._access.how, "here": request.path_qs},
-            "live": "no" if name in {"login", "error", "find"} else "yes",
+            "live": "no" if error else _LIVE.get(name, "changes"),
             "error": error,
         }
         body = page.render(name, {**base, **said})
@@ -146,8 +179,9 @@ class Web:
         given = {name: value for name, value in request.query.items() if value}
         try:
             asked = Filters.model_validate(given)
-        except ValidationError:
-            asked = Filters.model_validate({})
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise web.HTTPBadRequest(text=f"{first['loc'][0]}: {first['msg']}") from None
         filters = asked.model_dump(exclude={"state", "limit"})
         found = self._service.select(asked.state, asked.limit, **filters)
         return {
@@ -172,6 +206,7 @@ class Web:
             "links": links,
             "timeline": story,
             "lanes": drawn,
+            **({"live": "no"} if one.ended_us is not None else {}),  # it changes no more
         }
 
     def _incident(self, request: web.Request) -> dict[str, Any]:
@@ -179,15 +214,9 @@ class Web:
         found = incident(self._service, number)
         if found is None:
             raise web.HTTPNotFound(text=f"no open incident has the finding {number}")
-        members = (each for link in found["chain"] for each in link["findings"])
-        told = next(
-            (
-                one
-                for one in map(self._service.finding, members)
-                if one is not None and (one.task or one.request_id)
-            ),
-            None,
-        )
+        shown = {one.id: one for one in self._service.judge.shown}
+        members = (shown.get(each) for link in found["chain"] for each in link["findings"])
+        told = next((one for one in members if one and (one.task or one.request_id)), None)
         story, drawn = self._story_of(told) if told else (None, None)
         head = found["head"]
         of = {"detector": head["detector"], "service": head["service"]}
@@ -232,17 +261,24 @@ class Web:
             return {"queues": queues(reader, service.config.namespace, service.clock())}
 
     def _timeouts(self, _request: web.Request) -> dict[str, Any]:
-        with reading(self._service) as reader:
-            return {"timeouts": timeouts(reader, self._service.config.namespace)}
+        def count() -> Any:  # noqa: ANN401 - rows
+            with reading(self._service) as reader:
+                return timeouts(reader, self._service.config.namespace)
+
+        return {"timeouts": self._lately.get("timeouts", count)}
 
     def _sources(self, _request: web.Request) -> dict[str, Any]:
         service = self._service
         of = {"namespace": service.config.namespace}
+
+        def count() -> Any:  # noqa: ANN401 - rows
+            with reading(service) as reader:
+                return coverage(reader, service.config.namespace)
+
         with reading(service) as reader:
-            found = rows(reader, f"SELECT {', '.join(SOURCE_COLUMNS)} FROM sources ORDER BY ALL")
             return {
-                "sources": found,
-                "coverage": coverage(reader, service.config.namespace),
+                "sources": rows(reader, _SOURCES, of),
+                "coverage": self._lately.get("coverage", count),
                 "gaps": rows(reader, _GAPS, of),
                 "files": service.files.statuses(),
             }
@@ -254,7 +290,7 @@ class Web:
             **service.switches_now(),
             "follows": service.config.degrade.follow,
             "services": sorted(heard | set(service.switches.services()))[:_LISTED],
-            "wanted": request.query.get("service", ""),
+            "form": {"service": request.query.get("service", ""), **_TYPED, **_posted(request)},
             "changes": service.switches.history(None, _CHANGES)[::-1],
             "broken_at": service.switches.broken_at(),
         }
@@ -287,24 +323,24 @@ class Web:
 
     async def _changed(self, request: web.Request, change: Callable[[], None]) -> web.Response:
         try:
-            await asyncio.to_thread(change)
+            await self._in_thread(change)
         except (SayingError, ValueError) as error:
             status = 409 if isinstance(error, ConflictError) else _BAD_REQUEST
-            return await asyncio.to_thread(
+            return await self._in_thread(
                 self._rendered, request, self._switches, "switches", str(error), status
             )
         raise web.HTTPSeeOther("/switches")
 
     async def _say(self, request: web.Request) -> web.Response:
         form = await self._form(request)
-        one = await asyncio.to_thread(self._numbered, request)
+        one = await self._in_thread(self._numbered, request)
         try:
-            await asyncio.to_thread(
+            await self._in_thread(
                 self._service.say, one, str(form.get("action")), by=_by(request),
                 reason=str(form.get("reason", "")), until=str(form.get("until", "")) or None,
             )  # fmt: skip
         except (SayingError, ValueError, LookupError) as error:
-            return await asyncio.to_thread(
+            return await self._in_thread(
                 self._rendered, request, self._finding, "finding", str(error), _BAD_REQUEST
             )
         raise web.HTTPSeeOther(f"/findings/{one.id}")
@@ -325,6 +361,7 @@ class Web:
             raise web.HTTPForbidden(text="this page may be read, and changes nothing here")
         posted = await request.post()
         form = {str(name): str(value) for name, value in posted.items()}
+        request[_POSTED] = form
         return {"service": "", "reason": "", "until": "", "level": "L1", **form}
 
     # -- within ---------------------------------------------------------------------------
@@ -340,13 +377,31 @@ class Web:
         column = "task" if one.task else "request_id" if one.request_id else None
         if column is None:
             return None, None
-        story = self._told(column, str(getattr(one, column)))
+        story = self._told(column, str(getattr(one, column)), one.namespace)
         return story, self._drawn(story)
 
-    def _told(self, column: str, value: str) -> Any:  # noqa: ANN401 - as JSON
-        of = column if column != "trace_id" else "task"
-        found: Sequence[Finding] = self._service.about(of, value)
-        return timeline.build(self._service.store, column, value, found)
+    def _told(self, column: str, value: str, namespace: str | None = None) -> Any:  # noqa: ANN401 - as JSON
+        store = self._service.store
+        if column != "trace_id":
+            found = [
+                one
+                for one in self._service.about(column, value)
+                if namespace is None or one.namespace == namespace
+            ]
+            return timeline.build(store, column, value, found, namespace)
+        story = timeline.build(store, column, value, ())
+        if known := self._of_story(story):
+            story = timeline.build(store, column, value, known)
+        return story
+
+    def _of_story(self, story: Mapping[str, Any]) -> list[Finding]:
+        """Return what was found of the tasks and requests that *story* speaks of."""
+        found: dict[int, Finding] = {}
+        for column in ("task", "request_id"):
+            values = dict.fromkeys(one[column] for one in story["entries"] if one[column])
+            for value in list(values)[:_STORIES]:
+                found |= {one.id: one for one in self._service.about(column, value)}
+        return list(found.values())
 
     def _drawn(self, story: Mapping[str, Any]) -> Markup | None:
         if not story["found"]:
@@ -387,11 +442,19 @@ def _urgency(one: Finding) -> tuple[int, int, int]:
     return order.index(one.verdict), -SEVERITIES.index(one.severity), one.since_us
 
 
+def _posted(request: web.Request) -> dict[str, str]:
+    """Return what was typed, where that was refused: nobody types it twice."""
+    return dict(request.get(_POSTED, {}))
+
+
 def _by(request: web.Request) -> str:
     who: Who = request[WHO]
     return who.name or "page"
 
 
 def _ours(path: str) -> str:
-    """Return *path*, if it is one of ours: nobody is sent elsewhere after signing in."""
-    return path if path.startswith("/") and not path.startswith(("//", "/\\")) else "/"
+    """Return *path*, if it is one of ours: nobody is sent elsewhere after signing in.
+
+    Browsers take out control characters, and read a backslash as a slash.
+    """
+    return path if _OURS.fullmatch(path) else "/"

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from tests.needs import need
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from playwright.sync_api import Browser, Dialog, Page
+
+expect.set_options(timeout=30_000)  # other things run on this machine, too
 
 _QUIET: Final = (
     # as root there is no sandbox; and it is to speak to nobody but us

@@ -103,10 +103,10 @@ def test_it_is_up_to_date_without_a_reload(browser: Browser, tmp_path: Path) -> 
         page.evaluate("window.stayed = true")
         scheduler = Scheduler(running, "night")
         scheduler.loses("lost-1")
-        expect(page.locator("#state")).to_have_attribute("data-state", "trouble", timeout=15_000)
+        expect(page.locator("#state")).to_have_attribute("data-state", "trouble")
         expect(page.locator("#news")).to_contain_text("1 disagreement confirmed")
         scheduler.settles("lost-1")
-        expect(page.locator("#state")).to_have_attribute("data-state", "calm", timeout=15_000)
+        expect(page.locator("#state")).to_have_attribute("data-state", "calm")
         assert seen.troubles == []
         running.kill()
         expect(page.locator("#lost")).to_be_visible(timeout=15_000)
@@ -127,7 +127,7 @@ def test_what_somebody_types_or_opens_survives_an_update(
     field.fill("dispatched")
     updated = page.locator("#records").element_handle()
     Scheduler(sidecar, "night").loses(named("lost"))
-    page.wait_for_function("old => !old.isConnected", arg=updated, timeout=15_000)
+    page.wait_for_function("old => !old.isConnected", arg=updated)
     expect(field).to_have_value("dispatched")
     expect(field).to_be_focused()
     expect(page.locator("#records details[open]").first).to_be_attached()
@@ -201,6 +201,9 @@ def test_a_switch_is_set_and_lifted_by_who_has_signed_in(browser: Browser, tmp_p
         page.get_by_label("why", exact=True).fill("longer")
         page.get_by_role("button", name="Set").click()
         expect(page.get_by_role("alert")).to_be_visible()
+        expect(page.get_by_label("for", exact=True)).to_have_value("2 fortnights")
+        # this address cannot be asked for again
+        expect(page.locator("#content")).to_have_attribute("data-live", "no")
         row.get_by_placeholder("why").fill("it is back")
         row.get_by_role("button", name="Lift").click()
         expect(page.get_by_text("No switch is set.")).to_be_visible()
@@ -210,7 +213,7 @@ def test_a_switch_is_set_and_lifted_by_who_has_signed_in(browser: Browser, tmp_p
             ("set", "L2", "ann"),
             ("cleared", "L2", "ann"),
         ]
-        assert [one for one in seen.troubles if "40" not in one] == []
+        assert [one for one in seen.troubles if not one.startswith("error: Failed to load")] == []
         seen.close()
 
 
@@ -246,6 +249,16 @@ def test_behind_a_proxy_its_word_is_who_somebody_is(tmp_path: Path) -> None:
             body = f"service={service}&level=L1&until=1h&reason=x".encode()
             return call("POST", f"{running.url()}/switches/set", body, {**FORM, **said}).status
 
+        def tells(service: str, **headers: str) -> int:
+            given = {name.replace("_", "-"): value for name, value in headers.items()}
+            said = {"service": service, "level": "L1", "until": "1h", "reason": "x", "by": "ann"}
+            to = f"{running.url()}/api/v1/switches/set"
+            body = json.dumps(said).encode()
+            return call("POST", to, body, {"Content-Type": "application/json", **given}).status
+
+        assert tells("j", X_Forwarded_User="bob") == 403
+        assert tells("k") == 403
+        assert tells("l", X_Forwarded_User="ann") == 200
         ours = {"Origin": running.url()}
         assert sets("a", X_Forwarded_User="ann", **ours) == 303
         assert sets("b", X_Forwarded_User="bob", **ours) == 403
@@ -258,7 +271,9 @@ def test_behind_a_proxy_its_word_is_who_somebody_is(tmp_path: Path) -> None:
         inside = {"Origin": "https://watch.example", "Sec_Fetch_Site": "same-origin"}
         assert sets("i", X_Forwarded_User="ann", **inside) == 303
         switches = running.get("/api/v1/switches").json()["switches"]
-        assert {(one["service"], one["set_by"]) for one in switches} == {("a", "ann"), ("i", "ann")}
+        assert {(one["service"], one["set_by"]) for one in switches} == {
+            (service, "ann") for service in "ail"
+        }
     http = {"user_header": "X-Forwarded-User", "proxies": ["10.0.0.0/8"]}
     with Running(tmp_path / "strangers", {"http": http}) as running:
         assert sets("g", X_Forwarded_User="ann", Origin=running.url()) == 403
@@ -281,8 +296,26 @@ def test_a_cookie_is_good_for_its_token_alone_and_for_a_shift(tmp_path: Path) ->
         name, _, value = good.partition("=")
         until, who, signed = value.split(".")
         later = int(until) + 1000
-        for forged in (f"{later}.{who}.{signed}", f"{until}.bob.{signed}", "..", "1.ann.", ""):
+        changed = (f"{later}.{who}.{signed}", f"{until}.bob.{signed}")
+        for forged in (*changed, "..", "1.ann.", "", "1.\xfc"):
             assert opens(f"{name}={forged}") == 401, forged
+        said = {"service": "x", "level": "L1", "until": "1h", "reason": "x", "by": "bob"}
+        body = json.dumps(said)
+        given = {"Cookie": good, "Content-Type": "application/json"}
+        answer = call("POST", f"{running.url()}/api/v1/switches/set", body.encode(), given)
+        assert [one["set_by"] for one in answer.json()["switches"]] == ["ann"]
+        away = ("/%09/evil.example", "/%5Cevil.example", "https://evil.example", "/%0D%0Ax", "//e")
+        for to in away:
+            form = f"name=ann&token={TOKEN}&to={to}".encode()
+            answer = call("POST", f"{running.url()}/login", form, FORM)
+            assert (answer.status, answer.headers["location"]) == (303, "/"), to
+
+
+def test_a_filter_that_is_none_is_refused(sidecar: Running) -> None:
+    """An answer to another question would be believed."""
+    assert call("GET", f"{sidecar.url()}/findings?detector=zombie_task").status == 200
+    for query in ("state=ajar", "utm_source=x"):
+        assert call("GET", f"{sidecar.url()}/findings?{query}").status == 400
 
 
 # Harm
@@ -368,9 +401,11 @@ def test_an_open_page_does_not_hold_up_the_end(browser: Browser, tmp_path: Path)
         seen = Looking(browser, running.url())
         page = seen.go("/")
         page.wait_for_function("performance.getEntriesByType('resource').length >= 3")
+        with page.expect_response("**/api/v1/events"):
+            page.reload()
         begun = time.monotonic()
         assert running.stop() == 0, running.log
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 15
         expect(page.locator("#lost")).to_be_visible(timeout=15_000)
         seen.close()
 

@@ -3,41 +3,58 @@
 
 const PATIENCE_MS = 8000;
 const CALM_MS = 1000; // between two refreshes, however much happens
+const STORY_MS = 10000;
 
 const byId = (id) => document.getElementById(id);
 const content = byId("content");
 
 // ---------------------------------------------------------------- what must survive a refresh
 
-/** What a person has opened, typed, scrolled to. */
+/** What a details element is of: the record, the switch, the part of the page. */
+function nameOf(one) {
+  const of = one.closest("tr[id], [data-key]");
+  return of ? of.id || of.dataset.key : one.className || one.querySelector("summary")?.textContent || "";
+}
+
+/** What a person has opened, filtered, scrolled to; forms that are begun keep a refresh away. */
 function remember() {
-  const opened = [...content.querySelectorAll("details")].map((one) => one.open);
-  const fields = [...content.querySelectorAll("input:not([type=hidden]), select, textarea")].map((one) => one.value);
-  const scrolled = [...content.querySelectorAll(".wide")].map((one) => [one.scrollLeft, one.scrollTop]);
-  const focused = document.activeElement;
-  const all = [...content.querySelectorAll("a, input, button, select, summary, [tabindex]")];
-  return { opened, fields, scrolled, at: all.indexOf(focused), marks: focused?.selectionStart ?? null };
+  const opened = new Map([...content.querySelectorAll("details")].map((one) => [nameOf(one), one.open]));
+  const scrolled = new Map([...content.querySelectorAll(".wide")].map((one) => [one.ariaLabel, [one.scrollLeft, one.scrollTop]]));
+  const field = content.querySelector("[data-filter]");
+  const link = document.activeElement?.closest?.("#content a")?.getAttribute("href") ?? null;
+  return { opened, scrolled, link, wanted: field?.value ?? "", filtering: field === document.activeElement, at: field?.selectionStart ?? 0 };
 }
 
 function restore(known) {
-  [...content.querySelectorAll("details")].forEach((one, at) => { if (known.opened[at] !== undefined) one.open = known.opened[at]; });
-  [...content.querySelectorAll("input:not([type=hidden]), select, textarea")].forEach((one, at) => {
-    if (known.fields[at] !== undefined) one.value = known.fields[at];
-  });
-  [...content.querySelectorAll(".wide")].forEach((one, at) => {
-    if (known.scrolled[at]) [one.scrollLeft, one.scrollTop] = known.scrolled[at];
-  });
-  if (known.at >= 0) {
-    const all = [...content.querySelectorAll("a, input, button, select, summary, [tabindex]")];
-    all[known.at]?.focus({ preventScroll: true });
-    if (known.marks !== null) try { all[known.at].setSelectionRange(known.marks, known.marks); } catch { /* not a text */ }
+  for (const one of content.querySelectorAll("details")) {
+    const open = known.opened.get(nameOf(one));
+    if (open !== undefined) one.open = open;
   }
+  for (const one of content.querySelectorAll(".wide")) {
+    const place = known.scrolled.get(one.ariaLabel);
+    if (place) [one.scrollLeft, one.scrollTop] = place;
+  }
+  const field = content.querySelector("[data-filter]");
+  if (field) {
+    field.value = known.wanted;
+    if (known.filtering) { field.focus({ preventScroll: true }); field.setSelectionRange(known.at, known.at); }
+  }
+  if (known.link !== null) content.querySelector(`a[href="${CSS.escape(known.link)}"]`)?.focus({ preventScroll: true });
+}
+
+/** Whether somebody is in the middle of something: a form that is begun, text that is marked. */
+function busy() {
+  if (!getSelection().isCollapsed && content.contains(getSelection().anchorNode)) return true;
+  return [...content.querySelectorAll("form:not(.filter)")].some((form) => form.contains(document.activeElement)
+    || [...form.querySelectorAll("input")].some((one) => one.value !== one.defaultValue)
+    || [...form.querySelectorAll("option")].some((one) => one.selected !== one.defaultSelected && one.closest("select").selectedIndex > 0));
 }
 
 // ---------------------------------------------------------------- live
 
 let lastGood = Date.now();
-let turn = 0;
+let asking = false;
+let again = false;
 
 function lost(gone) {
   byId("lost").hidden = !gone;
@@ -45,11 +62,9 @@ function lost(gone) {
   document.body.classList.toggle("stale", gone);
 }
 
-/** Whether somebody is in the middle of typing something that is not stored anywhere. */
-const typing = () => document.activeElement?.matches("form[method=post] input, form[method=post] select");
-
 async function refresh() {
-  const mine = ++turn;
+  if (asking) { again = true; return; }
+  asking = true;
   try {
     const answer = await fetch(location.href, {
       headers: { Accept: "text/html" }, cache: "no-store", signal: AbortSignal.timeout(PATIENCE_MS),
@@ -57,14 +72,15 @@ async function refresh() {
     if (answer.redirected) { location.reload(); return; }
     if (!answer.ok && answer.status !== 404) throw new Error(`it answers ${answer.status}`);
     const said = new DOMParser().parseFromString(await answer.text(), "text/html");
-    if (mine !== turn) return;
     lastGood = Date.now();
     lost(false);
     const fresh = said.getElementById("content");
-    if (!fresh || typing()) return;
-    show(fresh, said);
+    if (fresh && !busy()) show(fresh, said);
   } catch {
-    if (mine === turn) lost(true);
+    lost(true);
+  } finally {
+    asking = false;
+    if (again) { again = false; soon(); }
   }
 }
 
@@ -73,6 +89,7 @@ function show(fresh, said) {
   const headline = content.querySelector(".headline")?.textContent;
   const known = remember();
   content.replaceChildren(...fresh.childNodes);
+  content.dataset.live = fresh.dataset.live;
   restore(known);
   document.title = said.title;
   document.querySelector(".keys time").textContent = said.querySelector(".keys time")?.textContent ?? "";
@@ -86,16 +103,19 @@ function show(fresh, said) {
 
 let waiting = 0;
 function soon() {
-  if (document.hidden || waiting) return;
-  waiting = setTimeout(() => { waiting = 0; refresh(); }, CALM_MS);
+  if (document.hidden || waiting || content.dataset.live === "no") return;
+  // a story is read from all that is kept: not more often than it can be followed
+  const calm = content.dataset.live === "figures" ? CALM_MS : STORY_MS;
+  waiting = setTimeout(() => { waiting = 0; refresh(); }, Math.max(CALM_MS, lastGood + calm - Date.now()));
 }
 
 let stream = null;
 function listen() {
-  if (content.dataset.live !== "yes" || document.hidden) return;
+  if (content.dataset.live === "no" || document.hidden) return;
   stream?.close();
   stream = new EventSource("/api/v1/events");
   stream.addEventListener("changed", soon);
+  stream.addEventListener("figures", () => { if (content.dataset.live === "figures") soon(); });
   stream.addEventListener("open", () => { if (document.body.classList.contains("stale")) refresh(); });
   stream.addEventListener("error", () => {
     lost(true);
@@ -104,7 +124,7 @@ function listen() {
 }
 
 document.addEventListener("visibilitychange", () => {
-  if (document.hidden) { stream?.close(); stream = null; } else { listen(); refresh(); }
+  if (document.hidden) { stream?.close(); stream = null; } else if (content.dataset.live !== "no") { listen(); refresh(); }
 });
 addEventListener("pagehide", () => stream?.close());
 
