@@ -48,7 +48,7 @@ BOARD: Final = Board(
                     "Waiting",
                     "What waits in all queues together.",
                     "none",
-                    [Query(or_0(f"sum({WAITING})"), "waiting")],
+                    [Query(f"sum({WAITING})", "waiting")],
                     kind="stat", width=6, height=5, links=[Link("Queues", "/queues")],
                 ),
                 Panel(
@@ -56,7 +56,7 @@ BOARD: Final = Board(
                     "How long the oldest entry of any queue has waited: the age is what hurts, not"
                     " the number.",
                     "s",
-                    [Query(or_0(f"max({_OLDEST})"), "oldest")],
+                    [Query(f"max({_OLDEST})", "oldest")],
                     kind="stat", width=6, height=5, steps=((300, "orange"), (3600, "red")),
                 ),
                 Panel(
@@ -64,7 +64,7 @@ BOARD: Final = Board(
                     "When the queue that takes longest will be empty, if it goes on as in the last"
                     " ten minutes; infinite if it does not get shorter.",
                     "s",
-                    [Query(or_0(f"max({DRAIN})"), "to drain")],
+                    [Query(f"max({DRAIN})", "to drain")],
                     kind="stat", width=6, height=5, steps=((900, "orange"), (3600, "red")),
                 ),
                 Panel(

@@ -79,7 +79,7 @@ _VERDICT: Final = Row(
             "When the queue that takes longest will be empty, if it goes on as in the last ten"
             " minutes; infinite if it does not get shorter.",
             "s",
-            [Query(or_0(f"max({DRAIN})"), "to drain")],
+            [Query(f"max({DRAIN})", "to drain")],
             kind="stat", width=4, height=5, steps=((900, "orange"), (3600, "red")),
             links=[Link("Queues", "/queues")],
         ),
