@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from model.findings import Finding
 from tests.e2e._scheduler import Scheduler
 from tests.e2e._sidecar import Running, call, eventually
+from zombiewatch.overview import _said
 from zombiewatch.trends import figures
 from zombiewatch.views import _drains
 
@@ -35,7 +37,8 @@ def test_when_a_queue_is_empty(
 
 
 def _queue(**more: Any) -> Any:
-    return {"oldest_age_s": None, "depth": 1.0, "drains_s": 2.0, "drains": "drains", **more}
+    said = {"oldest_age_s": None, "depth": 1.0, "drains_s": 2.0, "drains": "drains"}
+    return {**said, "sampled_s": 5.0, **more}
 
 
 @pytest.mark.parametrize(
@@ -46,13 +49,54 @@ def _queue(**more: Any) -> Any:
         ([_queue(), _queue(drains_s=7.0)], 7.0),
         ([_queue(), _queue(drains_s=None, drains="never")], None),
         ([_queue(), _queue(drains_s=None, drains="not known")], None),
+        ([_queue(), _queue(drains_s=900.0, sampled_s=600.0)], 2.0),
+        ([_queue(sampled_s=600.0)], None),
     ],
 )
 def test_all_queues_are_empty_when_the_last_one_is(
     queues: list[Any], drains_s: float | None
 ) -> None:
-    """Where one of them never is, or it is not known, there is no figure."""
+    """Where one never is, or it is not known, there is no figure; old samples say nothing."""
     assert figures([], queues)["drains_s"] == drains_s
+
+
+SEES: Any = {
+    "evaluated_at": "2026-11-28T12:00:00Z", "behind_s": 0.1, "failing": [], "unread_files": 0,
+    "damaged": 0, "refused_full": 0, "judges": True, "full": False, "can_see": True,
+}  # fmt: skip
+
+
+def _found(verdict: str, severity: str = "warning") -> Finding:
+    made = Finding.new("k", "zombie_task", "", 0)
+    made.verdict, made.severity = verdict, severity
+    return made
+
+
+@pytest.mark.parametrize(
+    ("shown", "itself", "heard", "state"),
+    [
+        ([], {}, True, "calm"),
+        ([], {}, False, "waiting"),
+        ([], {"evaluated_at": None}, True, "waiting"),
+        ([_found("confirmed", "info")], {}, True, "calm"),
+        ([_found("suspected")], {}, True, "doubt"),
+        ([_found("unknown")], {}, True, "doubt"),
+        ([_found("confirmed"), _found("unknown")], {}, True, "trouble"),
+        ([], {"judges": False, "can_see": False}, True, "blind"),
+        ([], {"full": True, "can_see": False}, True, "blind"),
+        ([], {"failing": ["zombie_task"], "can_see": False}, True, "blind"),
+        ([], {"behind_s": 90.0, "can_see": False}, True, "blind"),
+        ([_found("confirmed")], {"judges": False, "can_see": False}, True, "trouble"),
+    ],
+)
+def test_all_is_well_only_where_that_can_be_seen(
+    shown: list[Finding], itself: dict[str, Any], *, heard: bool, state: str
+) -> None:
+    """A judge that stands still, or for whom there is no room, is not all well; it says why."""
+    given: Any = {**SEES, **itself}
+    said, _, _, why = _said(shown, given, heard=heard)
+    assert said == state
+    assert why
 
 
 @pytest.fixture(scope="module")
