@@ -66,7 +66,7 @@ class Listener(Section):
 
     @model_validator(mode="after")
     def _guarded(self) -> Self:
-        if self.token or self.listen_beyond_loopback_without_token or _is_loopback(self.host):
+        if self.token or self.listen_beyond_loopback_without_token or is_loopback(self.host):
             return self
         raise refuse(
             "set a token beside it (16 or more characters), or host: 127.0.0.1, or, where something"
@@ -76,7 +76,8 @@ class Listener(Section):
         )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Say whether only this machine reaches *host*."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:

@@ -20,6 +20,7 @@ from aiohttp import web
 
 from collector.receivers.token import ASKED, admits
 from model.units import SECOND_US
+from zombiewatch._listeners import is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -37,6 +38,10 @@ _CHANGES: Final = re.compile(
     r"(/api/v1)?/(switches/(set|clear)|findings/\d+/(say|ack|dismiss|undo))"
 )
 """What a person changes. Signs of life, pings and questions are no changes."""
+
+_STRANGE: Final = (
+    "asked for by a name: without a token this is for 127.0.0.1 and localhost alone (http.token)"
+)
 
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _NAME_MAX: Final = 100
@@ -63,6 +68,9 @@ class Access:
         self._may_change = frozenset(http.may_change)
         self._proxies = [ipaddress.ip_network(one) for one in http.proxies]
         self._open = (*open_paths, LOGIN)
+        # nothing but its address keeps strangers away: a page that a browser has of elsewhere must
+        # not come in by a name that it lets point here
+        self._by_name_alone = not self._token and not self._header and is_loopback(http.host)
         self._key = hashlib.sha256(f"zombiewatch session {self._token}".encode()).digest()
 
     @property
@@ -77,6 +85,8 @@ class Access:
         async def check(
             request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
         ) -> web.StreamResponse:
+            if self._by_name_alone and not _is_here(request.host):
+                raise web.HTTPMisdirectedRequest(text=_STRANGE)
             who = self._who(request)
             if who is None and not request.path.startswith(self._open):
                 return self._refused(request)
@@ -172,6 +182,16 @@ class Access:
             site = "same-origin" if origin == request.host else "another"
         if site != "same-origin":
             raise web.HTTPForbidden(text="this was sent by another site")
+
+
+def _is_here(host: str) -> bool:
+    """Say whether *host*, as a request names it, is this machine and no name of anybody's."""
+    name = urlsplit(f"//{host}").hostname or ""
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return name == "localhost" or name.endswith(".localhost")
+    return True
 
 
 def _by_a_browser(request: web.Request) -> bool:

@@ -311,6 +311,21 @@ def test_a_cookie_is_good_for_its_token_alone_and_for_a_shift(tmp_path: Path) ->
             assert (answer.status, answer.headers["location"]) == (303, "/"), to
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:9797", 200),
+        ("[::1]:1", 200),
+        ("evil.example:9797", 421),
+        ("127.0.0.1.evil", 421),
+    ],
+)
+def test_no_name_of_anybody_s_leads_here(sidecar: Running, host: str, status: int) -> None:
+    """A page of elsewhere, whose name has been made to point to this machine, reads nothing."""
+    for path in ("/", "/api/v1/findings", "/metrics"):
+        assert call("GET", f"{sidecar.url()}{path}", None, {"Host": host}).status == status
+
+
 def test_a_filter_that_is_none_is_refused(sidecar: Running) -> None:
     """An answer to another question would be believed."""
     assert call("GET", f"{sidecar.url()}/findings?detector=zombie_task").status == 200
