@@ -17,7 +17,7 @@ from zombiewatch.session import Session, run_lab
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, FloatRect
 
-    from zombiewatch.session import Sidecar
+    from zombiewatch.child import Sidecar
 
 FOLDER: Final = Path(__file__).parent.parent / "docs/images"
 

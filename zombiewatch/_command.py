@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -11,11 +12,33 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for programs."
 Reason = Annotated[str, typer.Option(help="Why: others will read it.")]
 By = Annotated[str | None, typer.Option(help="Who you are; by default your user name.")]
 
+ConfigPath = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", envvar="ZOMBIEWATCH_CONFIG", help="YAML file with settings."),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", "-s", help="A setting by its path, over file and environment: http.port=0"
+    ),
+]
+
 
 def fail(message: object, code: int = 1) -> typer.Exit:
     """Say *message* on standard error; return what ends the command with *code*."""
     typer.echo(f"zombiewatch: {message}", err=True)
     return typer.Exit(code)
+
+
+def overrides(pairs: list[str] | None, more: dict[str, object]) -> dict[str, object]:
+    """Return the settings that *pairs* (`name=value`) and *more* say, which is over them."""
+    said: dict[str, object] = {}
+    for pair in pairs or []:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise fail(f"--set {pair}: write name=value, like http.port=0", 2)
+        said[name] = value
+    return {**said, **{name: value for name, value in more.items() if value is not None}}
 
 
 def ask(url: str, path: str, **query: str | int | None) -> dict[str, Any]:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import tempfile
 import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -22,21 +18,16 @@ from labs._kit import Expected, Lab, LabProcessError, Runner, find_labs
 from labs._runner import FLAGS
 from zombiewatch._servers import ServerError
 from zombiewatch.chain import HOW, Chain, missing
-from zombiewatch.client import AskError, ask, quoted
+from zombiewatch.child import Sidecar, SidecarError
+from zombiewatch.client import AskError
 from zombiewatch.explain import render, render_findings
 from zombiewatch.incident import render_incident
-from zombiewatch.running import ADDRESS_FILE
+from zombiewatch.outcome import Outcome, Told, levels_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_START_S: Final = 30.0
 _SETTLE_S: Final = 12.0
-_FOUND: Final = frozenset({"confirmed", "resolved"})
-_ALL_WELL: Final = "L0"
-_LATEST: Final = 4
-"""So many things that alerts told are shown while a lab runs."""
-
 _EXPLAINED: Final = 3
 """So many incidents are explained at the end: those of most findings."""
 
@@ -63,114 +54,6 @@ class Session:
     each_second: Callable[[float, Sidecar], None] | None = None
 
 
-class SidecarError(Exception):
-    """The sidecar did not start; the message holds its own words."""
-
-
-class Sidecar:
-    """A `zombiewatch run` of our own, as a child; ended with us, even where we are killed."""
-
-    def __init__(self, folder: Path, config: dict[str, Any]) -> None:
-        self.folder = folder
-        self.data = Path(config["data_dir"])
-        self._config = config
-        self._path = folder / "zombiewatch.yaml"
-        self._log = folder / "sidecar.log"
-        self.process: subprocess.Popen[bytes] | None = None
-        self.urls: dict[str, str] = {}
-
-    def start(self) -> None:
-        """Start it and wait until it is ready; again on the ports that it had.
-
-        Raises SidecarError.
-        """
-        if self.process and self.process.stdin:
-            self.process.stdin.close()
-        for name, url in self.urls.items():
-            self._config.setdefault(name, {})["port"] = int(url.rpartition(":")[2])
-        self._path.write_text(json.dumps(self._config, indent=2))  # JSON is YAML
-        (self.data / ADDRESS_FILE).unlink(missing_ok=True)
-        env = {
-            name: value for name, value in os.environ.items() if not name.startswith("ZOMBIEWATCH_")
-        }
-        with self._log.open("ab") as log:
-            self.process = subprocess.Popen(  # noqa: S603 - our own command line
-                [sys.executable, "-m", "zombiewatch", "run", "--config", str(self._path),
-                 "--leash"],
-                stdin=subprocess.PIPE, stdout=log, stderr=log, env=env, start_new_session=True,
-            )  # fmt: skip
-        until = time.monotonic() + _START_S
-        while time.monotonic() < until and self.process.poll() is None:
-            try:
-                self.urls = json.loads((self.data / ADDRESS_FILE).read_text())
-            except (OSError, ValueError):
-                time.sleep(0.05)  # a poll of a file, bounded by _START_S
-            else:
-                return
-        words = self._log.read_text(errors="replace")[-2000:]
-        self.stop()
-        msg = f"the sidecar did not start:\n{words}"
-        raise SidecarError(msg)
-
-    def kill(self) -> None:
-        """End it as a power cut would: SIGKILL."""
-        if self.process:
-            self.process.kill()
-            self._ended(self.process)
-
-    def stop(self) -> None:
-        """Tell it to stop, and wait."""
-        if self.process:
-            self.process.terminate()
-            try:
-                self.process.wait(15)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-            self._ended(self.process)
-
-    @staticmethod
-    def _ended(process: subprocess.Popen[bytes]) -> None:
-        process.wait()
-        if process.stdin:
-            process.stdin.close()
-
-    def findings(self) -> dict[str, Any]:
-        """Return all findings, open and ended; nothing while it does not answer."""
-        try:
-            return ask(self.urls["http"], "/api/v1/findings", state="all", limit=5000)
-        except AskError:
-            return {"findings": [], "totals": {}}
-
-    def switched(self) -> list[dict[str, Any]]:
-        """Return the changes of degrade switches, the oldest first; none while it does not answer.
-
-        Those of policies in dry run are left out.
-        """
-        try:
-            answer = ask(self.urls["http"], "/api/v1/switches/history", limit=1000)
-        except AskError:
-            return []
-        return [one for one in answer["changes"] if not one["dry_run"]]
-
-    def incidents(self) -> list[dict[str, Any]]:
-        """Return all open incidents; none while it does not answer."""
-        try:
-            return list(ask(self.urls["http"], "/api/v1/incidents")["incidents"])
-        except AskError:
-            return []
-
-    def incident(self, number: int) -> dict[str, Any] | None:
-        """Return the open incident of that number, with suspects; None if it ended just now."""
-        try:
-            return ask(self.urls["http"], f"/api/v1/incidents/{number}")
-        except AskError:
-            return None
-
-    def story(self, task: str) -> dict[str, Any]:
-        """Return the two stories of *task*. Raises AskError."""
-        return ask(self.urls["http"], f"/api/v1/tasks/{quoted(task)}")
-
-
 def sidecar_config(
     lab: Lab, folder: Path, logs: Path, port: int | None, *, heed: bool = False
 ) -> dict[str, Any]:
@@ -186,117 +69,6 @@ def sidecar_config(
         "follow": [{"path": str(logs / "*.log")}, {"path": str(logs / "*.jsonl")}],
         **(lab.heeds.settings if lab.heeds and heed else {}),
     }
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What was found, by detector, against what had to be.
-
-    `levels` are the degrade levels that each service was moved to, in order.
-    """
-
-    expected: Expected
-    found: dict[str, int]
-    retracted: dict[str, int]
-    levels: dict[str, list[str]]
-
-    @property
-    def missing(self) -> frozenset[str]:
-        """Detectors that had to find something, and did not; services that had to be degraded."""
-        moved = {service for service, levels in self.levels.items() if levels[-1] == _ALL_WELL}
-        return (self.expected.must - self.found.keys()) | (self.expected.degraded - moved)
-
-    @property
-    def surprising(self) -> frozenset[str]:
-        """Detectors that found what nobody expected, or were wrong; services degraded likewise."""
-        allowed = self.expected.must | self.expected.may
-        degraded = self.levels.keys() - self.expected.degraded
-        return frozenset((self.found.keys() - allowed) | self.retracted.keys() | degraded)
-
-    @property
-    def good(self) -> bool:
-        """Whether exactly what was expected was found."""
-        return not self.missing and not self.surprising
-
-    @classmethod
-    def of(
-        cls,
-        expected: Expected,
-        findings: list[dict[str, Any]],
-        switched: list[dict[str, Any]] | None = None,
-    ) -> Outcome:
-        """Count *findings*, and the changes of switches, both as the API shows them."""
-        found: dict[str, int] = {}
-        retracted: dict[str, int] = {}
-        for one in findings:
-            if one["verdict"] in _FOUND and one["confirmed_at"]:
-                found[one["detector"]] = found.get(one["detector"], 0) + 1
-            elif one["verdict"] == "retracted":
-                retracted[one["detector"]] = retracted.get(one["detector"], 0) + 1
-        return cls(expected, found, retracted, _levels(switched or []))
-
-
-def _levels(switched: list[dict[str, Any]]) -> dict[str, list[str]]:
-    levels: dict[str, list[str]] = {}
-    for one in switched:
-        levels.setdefault(one["service"], []).append(one["level"])
-    return levels
-
-
-class Incidents(Protocol):
-    """Who knows the open incidents: a sidecar."""
-
-    def incidents(self) -> list[dict[str, Any]]:
-        """Return all."""
-
-    def incident(self, number: int) -> dict[str, Any] | None:
-        """Return one, with suspects."""
-
-
-@dataclass(slots=True)
-class Told:
-    """What was seen while a lab ran: findings by number, and each incident at its fullest."""
-
-    findings: set[int] = field(default_factory=set)
-    incidents: dict[int, dict[str, Any]] = field(default_factory=dict)
-    chain: Chain | None = None
-    alerts: list[str] = field(default_factory=list)
-
-    def look(self, sidecar: Incidents) -> None:
-        """Keep what has grown: what is over is shown no more, and suspects cost a look each."""
-        for one in sidecar.incidents():
-            known = self.incidents.get(one["id"])
-            if known is None or _size(one) > _size(known):
-                whole = sidecar.incident(one["id"])
-                self.incidents[one["id"]] = whole or one
-
-    def hear(self, gone: float) -> list[str]:
-        """Keep what alerts have told since the last time, *gone* seconds on; return it."""
-        new = [f"{gone:4.0f} s  {one}" for one in self.chain.news()] if self.chain else []
-        self.alerts += new
-        return new
-
-    def latest(self) -> list[Text]:
-        """Return the last things that alerts told, to be shown below what was found."""
-        if not self.alerts:
-            return []
-        lines = [Text(one, style="yellow", no_wrap=True) for one in self.alerts[-_LATEST:]]
-        return [Text("\nTold by Alertmanager:", style="bold"), *lines]
-
-    def fullest(self) -> list[dict[str, Any]]:
-        """Return the incidents, those of the longest chains first, and no part of another one."""
-        shown: list[dict[str, Any]] = []
-        said: set[int] = set()
-        for one in sorted(self.incidents.values(), key=_size, reverse=True):
-            numbers = {number for link in one["chain"] for number in link["findings"]}
-            if not numbers <= said:
-                shown.append(one)
-                said |= numbers
-        return shown
-
-
-def _size(incident: dict[str, Any]) -> tuple[int, int]:
-    return len(incident["chain"]), incident["count"]
 
 
 def list_labs() -> None:
@@ -537,7 +309,7 @@ def _summary(session: Session, outcome: Outcome, sidecar: Sidecar) -> None:
         moved = " → ".join(["L0", *outcome.levels.get(service, ())])
         mark = "✗" if service in outcome.missing | outcome.surprising else "✓"
         console.print(f"  {mark} {service:<24} {moved}   degrade level", highlight=False)
-    for service, levels in _levels(sidecar.switched() if session.heed else []).items():
+    for service, levels in levels_of(sidecar.switched() if session.heed else []).items():
         moved = " → ".join(["L0", *levels])
         console.print(f"  · {service:<24} {moved}   degrade level, heeded", highlight=False)
     for name, number in sorted(outcome.retracted.items()):

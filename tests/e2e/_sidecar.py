@@ -18,8 +18,8 @@ import duckdb
 import psutil
 from prometheus_client.parser import text_string_to_metric_families
 
+from zombiewatch.child import Sidecar
 from zombiewatch.client import quoted
-from zombiewatch.session import Sidecar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -24,12 +24,13 @@ from labs.backlog.shop import Shop
 from tests.labs._recorded import RECORDED
 from tests.labs._words import heard
 from zombiewatch.client import AskError, ask
-from zombiewatch.session import Session, Sidecar, run_lab
+from zombiewatch.session import Session, run_lab
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from labs.backlog.broker import Broker, Message
+    from zombiewatch.child import Sidecar
 
 BUGS = sorted(LAB.bugs)
 

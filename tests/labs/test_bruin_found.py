@@ -14,12 +14,14 @@ from detectors._kit import load
 from tests.e2e._browser import Looking, chromium
 from tests.needs import need
 from zombiewatch.chain import TOLD
-from zombiewatch.session import Session, Sidecar, run_lab
+from zombiewatch.session import Session, run_lab
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from playwright.sync_api import Browser
+
+    from zombiewatch.child import Sidecar
 
 _AT_S = 40.0
 """So long after its beginning the lab shows most."""

@@ -18,12 +18,13 @@ from labs._logs import lines
 from labs.mismatch import LAB, expected
 from labs.mismatch.table import JOBS, LIMITS_AT_S
 from tests.labs._words import heard
-from zombiewatch.session import Session, Sidecar, run_lab
+from zombiewatch.session import Session, run_lab
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from labs.mismatch.table import Job
+    from zombiewatch.child import Sidecar
 
 BUGS = sorted(LAB.bugs)
 

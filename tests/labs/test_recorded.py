@@ -11,7 +11,7 @@ from labs._kit import find_labs
 from tests.labs import pages
 from tests.labs._recorded import RECORDED, judged
 from tests.labs._words import rules
-from zombiewatch.session import Outcome
+from zombiewatch.outcome import Outcome
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -17,10 +17,12 @@ from labs.webinstall.options import INSTANCE, SUPERVISOR_LOG
 from labs.webinstall.supervisor import RETRIES
 from tests.labs._words import heard
 from zombiewatch.client import AskError, ask
-from zombiewatch.session import Session, Sidecar, run_lab
+from zombiewatch.session import Session, run_lab
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from zombiewatch.child import Sidecar
 
 BUGS = sorted(LAB.bugs)
 CHAIN = ["auth_failure", "rate_limited", "crash_loop", "agent_down"]

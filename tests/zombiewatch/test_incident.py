@@ -11,7 +11,7 @@ from rich.console import Console
 
 from model.units import iso
 from zombiewatch.incident import render_incident
-from zombiewatch.session import Told
+from zombiewatch.outcome import Told
 
 T0 = 1_790_000_000_000_000
 
