@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
     from zombiewatch.child import Sidecar
 
-_AT_S = 40.0
-"""So long after its beginning the lab shows most."""
-
 
 def found(bugs: str, **more: Any) -> tuple[int, str]:
     """Run the lab with *bugs*; return the exit status and what was printed."""
@@ -43,12 +40,12 @@ def test_without_bugs_nothing_is_found() -> None:
     assert status == 0, printed
 
 
-def is_seen(browser: Browser, sidecar: Sidecar) -> None:
-    """Look as somebody who was woken would: overview, incident, zombie, timeline."""
+def is_seen(browser: Browser, sidecar: Sidecar, incident: int) -> None:
+    """Look as somebody who was woken would: overview, *incident*, zombie, timeline."""
     seen = Looking(browser, sidecar.urls["http"])
     page = seen.go("/")
     expect(page.locator("#state")).to_have_attribute("data-state", "trouble")
-    page.locator(".incidents a").first.click()
+    page.locator(f'.incidents a[href="/incidents/{incident}"]').click()
     expect(page.get_by_role("heading", name="What followed from what")).to_be_visible()
     page.locator(".steps li", has_text="zombie task").locator("a").first.click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("zombie task")
@@ -65,13 +62,18 @@ def test_the_findings_are_those_of_the_incident_and_somebody_is_told(tmp_path: P
     """On the page and by Alertmanager: one zombie is a ticket, five wake somebody."""
     for command in ("prometheus", "prometheus-alertmanager"):
         need(command, f"apt-get install {command}")
-    looked: list[float] = []
+    looked: list[int] = []
 
-    def look(gone: float, sidecar: Sidecar) -> None:
-        if gone > _AT_S and not looked:
-            looked.append(gone)
+    def look(_gone: float, sidecar: Sidecar) -> None:
+        of_zombies = [
+            one["id"]
+            for one in ([] if looked else sidecar.incidents())
+            if "zombie_task" in {link["detector"] for link in one["chain"][1:]}
+        ]
+        if of_zombies:
+            looked.append(of_zombies[0])
             with chromium() as browser:
-                is_seen(browser, sidecar)
+                is_seen(browser, sidecar, of_zombies[0])
 
     status, printed = found("all", alerts=True, keep=tmp_path, each_second=look)
     assert status == 0, printed
