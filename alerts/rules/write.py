@@ -70,8 +70,13 @@ def tests(
     for one in alerts:
         for number, case in enumerate(one.cases, 1):
             made.setdefault(case.step, []).append(_test(one, number, case))
+    said: dict[str, Any] = {
+        "rule_files": [file],
+        # else promtool takes them in any order, and what one records comes too late for another
+        "group_eval_order": [one.name for one in every],
+    }
     return {
-        step: _yaml({"rule_files": [file], "evaluation_interval": step, "tests": those}, "")
+        step: _yaml({**said, "evaluation_interval": step, "tests": those}, "")
         for step, those in made.items()
     }
 
