@@ -194,3 +194,23 @@ def test_a_text_is_filled_in_as_prometheus_does() -> None:
     assert text.filled({"service": "a", "queue": "b"}) == "of a (b)"
     assert text.filled({"service": "a"}) == "of a"
     assert Text("?s=<service>", url=True).filled({"service": "a b&c"}) == "?s=a+b%26c"
+
+
+@pytest.mark.parametrize(
+    "name", ['"\n- evil: 1', "{{ .Evil }}: &a *a", "\u202e\u0007#", "'; --", "- [", "x" * 10_000]
+)
+@pytest.mark.parametrize("target", ["prometheus-2.42", "prometheusrule"])
+def test_hostile_addresses_do_no_harm_in_yaml(name: str, target: Any) -> None:
+    """They stay texts: no rule is more or less, and none is called otherwise."""
+
+    def names(said: Any) -> list[tuple[str, str]]:
+        groups = said.get("spec", said)["groups"]
+        return [
+            (group["name"], rule.get("alert") or rule["record"])
+            for group in groups
+            for rule in group["rules"]
+        ]
+
+    plain = yaml.safe_load(rules(DETECTORS, Links(), target, objective=OBJECTIVE))
+    hostile = rules(DETECTORS, Links(name, name, name), target, objective=OBJECTIVE)
+    assert names(yaml.safe_load(hostile)) == names(plain)
