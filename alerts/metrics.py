@@ -83,10 +83,10 @@ class Metrics(Collector):
         yield from degrade.collect(
             self._of.switches,
             self._of.degrading,
-            self._of.following,
             self._of.clock(),
             label=self._service.take,
             hides=lambda lease: len(self._of.hidden(lease)),
+            followed=self._of.following is None or self._of.following.attempts.well,
         )
         yield from self._input()
         yield from self._forwarding()
@@ -356,7 +356,7 @@ class Metrics(Collector):
         yield CounterMetricFamily(
             "zombiewatch_silence_errors",
             "How often Alertmanager did not do what was asked of silences.",
-            value=silencing.failed,
+            value=silencing.attempts.failed,
         )
 
     def _pushing(self) -> Iterator[Metric]:
@@ -368,8 +368,8 @@ class Metrics(Collector):
             "How often Alertmanager was told what fires, and took it or not.",
             labels=("outcome",),
         )
-        told.add_metric(("taken",), pushing.sent)
-        told.add_metric(("failed",), pushing.failed)
+        told.add_metric(("taken",), pushing.attempts.good)
+        told.add_metric(("failed",), pushing.attempts.failed)
         yield told
 
     def _celery(self) -> Iterator[Metric]:

@@ -17,6 +17,9 @@ Severity = Literal["info", "warning", "critical"]
 Muted = Literal["dismissed", "acknowledged", "quiet", "learning"]
 
 VERDICTS: Final = get_args(Verdict)
+SUREST: Final[tuple[Verdict, ...]] = ("confirmed", "suspected", "unknown", "resolved", "retracted")
+"""In which order people want to see them."""
+
 SEVERITIES: Final = get_args(Severity)
 
 _FIXED: Final = (

@@ -35,7 +35,7 @@ _LASTS_S: Final = 12 * 3600
 """A shift: so long somebody stays signed in."""
 
 _CHANGES: Final = re.compile(
-    r"(/api/v1)?/(switches/(set|clear)|findings/\d+/(say|ack|dismiss|undo))"
+    r"(?P<api>/api/v1)?/(switches/(set|clear)|findings/\d+/(say|ack|dismiss|undo))"
 )
 """What a person changes. Signs of life, pings and questions are no changes."""
 
@@ -70,7 +70,7 @@ class Access:
         self._open = (*open_paths, LOGIN)
         # nothing but its address keeps strangers away: a page that a browser has of elsewhere must
         # not come in by a name that it lets point here
-        self._by_name_alone = not self._token and not self._header and is_loopback(http.host)
+        self._by_address_alone = not self._token and not self._header and is_loopback(http.host)
         self._key = hashlib.sha256(f"zombiewatch session {self._token}".encode()).digest()
 
     @property
@@ -85,7 +85,7 @@ class Access:
         async def check(
             request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
         ) -> web.StreamResponse:
-            if self._by_name_alone and not _is_here(request.host):
+            if self._by_address_alone and not _is_here(request.host):
                 raise web.HTTPMisdirectedRequest(text=_STRANGE)
             who = self._who(request)
             if who is None and not request.path.startswith(self._open):
@@ -100,13 +100,14 @@ class Access:
     def _check(self, request: web.Request) -> None:
         """Refuse what may not be changed. Raises web.HTTPForbidden.
 
-        What comes past a proxy that names people needs a name that may: whether it comes from a
-        browser, only the browser says.
+        The page's forms are for who may; so is everything that a browser sends, and what comes
+        past a proxy that names people. Whether it comes from a browser, only the browser says.
         """
-        by_a_browser = _by_a_browser(request)
-        if by_a_browser:
+        needs = _by_a_browser(request)
+        if needs:
             self._check_same_site(request)
-        needs = by_a_browser or (self._header and _CHANGES.fullmatch(request.path))
+        if change := _CHANGES.fullmatch(request.path):
+            needs |= self._header is not None or change["api"] is None
         if needs and not request[WHO].may_change and request.path != LOGIN:
             raise web.HTTPForbidden(text="this may be read, and you may not change it")
 

@@ -18,7 +18,7 @@ from collector.store.ask import QuestionError
 from dashboards.web import page
 from model.units import iso
 from zombiewatch import operations as ops
-from zombiewatch import timeline
+from zombiewatch import reading
 from zombiewatch.access import WHO, Access
 from zombiewatch.ofrep import Ofrep
 from zombiewatch.openapi import document
@@ -33,12 +33,10 @@ from zombiewatch.operations import (
     Words,
 )
 from zombiewatch.overview import overview
-from zombiewatch.reading import incident, reading, rows
 from zombiewatch.runbooks import runbooks
 from zombiewatch.sayings import SayingError
 from zombiewatch.scaling import NotKnownError, wanted
 from zombiewatch.switches import ConflictError
-from zombiewatch.views import coverage, queues, timeouts
 from zombiewatch.web import Web
 
 if TYPE_CHECKING:
@@ -55,10 +53,11 @@ if TYPE_CHECKING:
         Operation,
         SourcesJson,
     )
+    from zombiewatch.overview import OverviewJson
     from zombiewatch.scaling import ScaleJson
     from zombiewatch.service import Service
     from zombiewatch.timeline import TimelineJson
-    from zombiewatch.views import CoverageJson, QueuesJson, TimeoutsJson
+    from zombiewatch.views import QueuesJson, TimeoutsJson
 
 _LOG: Final = logging.getLogger("zombiewatch.api")
 
@@ -160,28 +159,23 @@ class Api:
         return web.Response(body=self._written, content_type="application/json")
 
     async def _overview(self, _request: web.Request) -> web.Response:
-        return _json(await asyncio.to_thread(overview, self._service))
+        service = self._service
+
+        def look() -> OverviewJson:
+            return overview(service, service.open_now())
+
+        return _json(await asyncio.to_thread(look))
 
     async def _queues(self, _request: web.Request) -> web.Response:
-        service = self._service
-
-        def read() -> QueuesJson:
-            now_us = service.clock()
-            with reading(service) as reader:
-                found = queues(reader, service.config.namespace, now_us)
-            return {"now": iso(now_us), "queues": found}
-
-        return _json(await asyncio.to_thread(read))
+        said: QueuesJson = {
+            "now": iso(self._service.clock()), "queues": self._service.trends.queues,
+        }  # fmt: skip
+        return _json(said)
 
     async def _timeouts(self, _request: web.Request) -> web.Response:
-        service = self._service
-
-        def read() -> TimeoutsJson:
-            with reading(service) as reader:
-                found = timeouts(reader, service.config.namespace)
-            return {"now": iso(service.clock()), "timeouts": found}
-
-        return _json(await asyncio.to_thread(read))
+        found = await asyncio.to_thread(reading.timeouts, self._service)
+        said: TimeoutsJson = {"now": iso(self._service.clock()), "timeouts": found}
+        return _json(said)
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         """Say, for as long as somebody listens, that something has changed."""
@@ -315,7 +309,7 @@ class Api:
 
     async def _incident(self, request: web.Request) -> web.Response:
         service, number = self._service, int(request.match_info["id"])
-        said = await asyncio.to_thread(incident, service, number)
+        said = await asyncio.to_thread(reading.incident, service, number)
         if said is None:
             raise web.HTTPNotFound(text=f"no open incident has the finding {number}")
         return _json(said)
@@ -358,9 +352,9 @@ class Api:
         service = self._service
 
         def read() -> ScaleJson | None:
-            with reading(service) as reader:
+            with reading.reader(service) as made:
                 return wanted(
-                    reader, service.config.namespace, queue, now_us=service.clock(),
+                    made, service.config.namespace, queue, now_us=service.clock(),
                     drain_s=asked.drain_s, concurrency=asked.concurrency,
                 )  # fmt: skip
 
@@ -374,14 +368,8 @@ class Api:
 
     async def _sources(self, _request: web.Request) -> web.Response:
         service = self._service
-
-        def read() -> tuple[list[dict[str, Any]], list[CoverageJson]]:
-            with reading(service) as reader:
-                names = ", ".join(ops.SOURCE_COLUMNS)
-                found = rows(reader, f"SELECT {names} FROM sources ORDER BY ALL")
-                return found, coverage(reader, service.config.namespace)
-
-        found, seen = await asyncio.to_thread(read)
+        found = await asyncio.to_thread(reading.sources, service)
+        seen = await asyncio.to_thread(reading.coverage, service)
         files: list[FileJson] = [
             {
                 "path": one.path,
@@ -401,8 +389,7 @@ class Api:
             service, value = self._service, request.match_info["id"]
 
             def read() -> TimelineJson:
-                known = service.about(column, value) if column != "trace_id" else []
-                return timeline.build(service.store, column, value, known)
+                return reading.story(service, column, value)
 
             return _json(await asyncio.to_thread(read))
 

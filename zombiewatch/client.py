@@ -25,11 +25,12 @@ class AskError(Exception):
 def ask(base: str, path: str, **query: str | int | None) -> dict[str, Any]:
     """Return the JSON at *path* of the sidecar at *base*. Raises AskError."""
     given = {name: value for name, value in query.items() if value is not None}
-    return _answer(base, path + (f"?{urllib.parse.urlencode(given)}" if given else ""))
+    asked = f"{path}?{urllib.parse.urlencode(given)}" if given else path
+    return _answer(base, asked, token=os.environ.get(TOKEN))
 
 
 def ask_with(token: str | None, base: str, path: str) -> dict[str, Any]:
-    """Return the same for *token*; without one, for that of the environment, if any."""
+    """Return the same for *token* alone: the environment's is not told to just anybody."""
     return _answer(base, path, token=token)
 
 
@@ -38,7 +39,8 @@ def tell(base: str, path: str, said: object, *, takes_s: float = 0.0) -> dict[st
 
     *takes_s* is how long the sidecar may take to answer, beside the usual.
     """
-    return _answer(base, path, json.dumps(said).encode(), _TIMEOUT_S + takes_s)
+    body, token = json.dumps(said).encode(), os.environ.get(TOKEN)
+    return _answer(base, path, body, _TIMEOUT_S + takes_s, token)
 
 
 def _answer(
@@ -56,7 +58,7 @@ def _answer(
         request = urllib.request.Request(url, body)  # noqa: S310 - http or https, as checked
         if body is not None:
             request.add_header("Content-Type", "application/json")
-        if token := token or os.environ.get(TOKEN):
+        if token:
             request.add_header("Authorization", f"Bearer {token}")
         with opened(request, timeout_s) as answer:
             return dict(json.load(answer))

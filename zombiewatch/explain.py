@@ -17,6 +17,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from model.findings import SUREST
 from model.phases import CALLEE, CALLER, ERROR_SEVERITY, TASK
 from model.plain import plain
 from model.units import iso, parse_time, span_text
@@ -39,7 +40,6 @@ _FOLD_FROM: Final = 3
 
 _MARKS: Final = {"critical": "!!", "warning": " !", "info": " ·"}
 COLOURS: Final = {"critical": "bold red", "warning": "yellow", "info": "cyan"}
-_ORDER: Final = ("confirmed", "suspected", "unknown", "resolved", "retracted")
 _ENDED: Final = ("resolved", "retracted")
 _BEGINNINGS: Final = dict.fromkeys(CALLER[1:], CALLER[0]) | dict.fromkeys(CALLEE[1:], CALLEE[0])
 
@@ -100,7 +100,7 @@ def render_findings(payload: Mapping[str, Any], width: int = 120) -> Table:
         ages = [_age(one, now)] if aged else []
         table.add_row(number, _verdict(one), *cells, *ages, what)
     totals = payload.get("totals") or {}
-    said = [f"{totals[verdict]:,} {verdict}" for verdict in _ORDER if totals.get(verdict)]
+    said = [f"{totals[verdict]:,} {verdict}" for verdict in SUREST if totals.get(verdict)]
     calm = "" if found else "No findings: both sides tell the same story.  "
     table.caption = Text(calm + (f"ever: {' · '.join(said)}" if said else ""), "dim")
     table.caption_justify = "left"
@@ -318,7 +318,7 @@ def _verdict(one: Mapping[str, Any]) -> Text:
 def _urgency(one: Mapping[str, Any]) -> tuple[int, int, float]:
     verdict, severity = str(one.get("verdict")), str(one.get("severity"))
     return (
-        _ORDER.index(verdict) if verdict in _ORDER else len(_ORDER),
+        SUREST.index(verdict) if verdict in SUREST else len(SUREST),
         list(_MARKS).index(severity) if severity in _MARKS else len(_MARKS),
         -(parse_time(one.get("since")) or 0),
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from alerts.degrade.lease import LEVELS, Lease
 from model.units import parse_time
+from zombiewatch._attempts import Attempts
 from zombiewatch._regularly import Regularly
 from zombiewatch.client import AskError, ask_with
 
@@ -30,9 +31,8 @@ class Following:
         self._token = token
         self._switches = switches
         self._clock = clock
-        self._looking = Regularly("follow", every_s, self.look)
-        self.away = False
-        """Whether it did not answer the last time."""
+        self.attempts = Attempts("the switches that are followed", AskError, _LOG)
+        self._looking = Regularly("follow", every_s, lambda: self.attempts.make(self.look))
 
     def start(self) -> None:
         """Begin to follow."""
@@ -43,18 +43,13 @@ class Following:
         self._looking.stop()
 
     def look(self) -> None:
-        """Look once, now."""
+        """Look once, now. Raises AskError."""
         try:
             said = ask_with(self._token, self._base, "/api/v1/switches")
             leases = [_lease(one) for one in said["switches"]]
         except (AskError, LookupError, TypeError, ValueError) as error:
-            if not self.away:
-                _LOG.warning("the switches of %s cannot be followed: %s", self._base, error)
-            self.away = True
-            return
-        if self.away:
-            _LOG.warning("the switches of %s are followed again", self._base)
-        self.away = False
+            msg = f"the switches of {self._base} cannot be followed: {error}"
+            raise AskError(msg) from None
         self._switches.adopt(leases, self._base, self._clock())
 
 

@@ -8,7 +8,7 @@ from typing_extensions import TypedDict
 
 from detectors._incidents import IncidentJson
 from model.units import SECOND_US, Iso, iso
-from zombiewatch.trends import COUNTED, as_lists, figures
+from zombiewatch.trends import COUNTED, figures
 from zombiewatch.views import QueueJson
 
 if TYPE_CHECKING:
@@ -65,9 +65,9 @@ class OverviewJson(TypedDict):
     itself: SelfJson
 
 
-def overview(service: Service) -> OverviewJson:
-    """Return how it stands; all of it is in memory."""
-    now_us, shown = service.clock(), service.select("open", limit=10_000)
+def overview(service: Service, shown: Sequence[Finding]) -> OverviewJson:
+    """Return how it stands with the findings *shown*, those that are open; all is in memory."""
+    now_us = service.clock()
     itself = _itself(service, now_us)
     state, mark, headline, detail = _said(shown, itself, heard=service.store.applied > 0)
     return {
@@ -137,11 +137,13 @@ def _said(
         return "blind", "?", "It cannot be seen whether all is well", "  ·  ".join([*why, *rest])
     if suspected or unknown:
         return "doubt", str(suspected + unknown), "Something may be wrong", "  ·  ".join(rest)
-    if not heard or itself["evaluated_at"] is None:
+    if not heard:
         return (
             "waiting", "…", "Nothing heard yet",
             "No dispatcher and no agent has sent anything.",
         )  # fmt: skip
+    if itself["evaluated_at"] is None:
+        return "waiting", "…", "Nothing judged yet", "It begins in a moment."
     return "calm", "✓", "All is well", "  ·  ".join(["Both sides tell the same story", *rest])
 
 
@@ -163,7 +165,6 @@ def _without(name: str, *, known: bool, never: bool) -> str:
 
 
 def _tiles(service: Service, shown: Sequence[Finding]) -> list[TileJson]:
-    trends = as_lists(service.trends.points)
     now = figures(shown, service.trends.queues)
     made: list[TileJson] = []
     for name, label in _LABELS.items():
@@ -186,7 +187,7 @@ def _tiles(service: Service, shown: Sequence[Finding]) -> list[TileJson]:
                 "unit": "s" if seconds else "",
                 "text": _without(name, known=bool(service.trends.queues), never=never),
                 "state": state,
-                "trend": trends[name],
+                "trend": list(service.trends.points[name]),
             }
         )
     totals = service.trends.totals

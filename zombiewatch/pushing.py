@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from model.units import us
 from zombiewatch._api_v2 import AlertmanagerError, post
+from zombiewatch._attempts import Attempts
 from zombiewatch._regularly import Regularly
 
 if TYPE_CHECKING:
@@ -39,11 +40,8 @@ class Pushing:
         self._clock = clock
         self._lasts_us = us(lasts_s)
         self._told: dict[Labels, Pushed] = {}
-        self._telling = Regularly("push", every_s, self._try)
-        self._well = True
-        self.sent = 0
-        self.failed = 0
-        """How often Alertmanager took what it was told, and did not."""
+        self.attempts = Attempts("push", AlertmanagerError, _LOG)
+        self._telling = Regularly("push", every_s, lambda: self.attempts.make(self.tell))
 
     def start(self) -> None:
         """Begin to tell."""
@@ -68,15 +66,3 @@ class Pushing:
         if said:
             post(self._base, said)
         self._told = fires
-
-    def _try(self) -> None:
-        try:
-            self.tell()
-        except AlertmanagerError as error:
-            self.failed += 1
-            if self._well:  # once, not each half minute
-                _LOG.warning("%s; trying on", error)
-            self._well = False
-        else:
-            self.sent += 1
-            self._well = True

@@ -35,6 +35,7 @@ from detectors._kit import load
 from model.clock import system_clock
 from model.units import iso, us
 from zombiewatch import sayings, tls
+from zombiewatch._lately import Lately
 from zombiewatch.degrading import Degrading
 from zombiewatch.findings import FindingsFile
 from zombiewatch.following import Following
@@ -71,6 +72,9 @@ _JUDGED_S: Final = 60.0
 
 _COUNTED_MAX: Final = 10_000
 """So many open findings are counted for the overview."""
+
+_LATELY_US: Final = us(10)
+"""So long what is dear to count is shown as it was counted last."""
 
 _FORWARD_S: Final = 3.0
 """So long what waits to be sent on has, when we end."""
@@ -154,6 +158,7 @@ class Service:
         self.judged_us: dict[str, int] = {}
         self.causes: dict[tuple[str, str], str] = {}
         self.trends = Trends(config.namespace)
+        self.lately = Lately(clock, _LATELY_US)
         self._changed = 0
         self.started_us = clock()
         self.ready = False
@@ -319,7 +324,7 @@ class Service:
                     self.work.look(reader, self.store.complete_us())
                     self.trends.look(
                         reader,
-                        self.select("open", limit=_COUNTED_MAX),
+                        self.open_now,
                         self.findings.totals,
                         self.store.refused_full,
                         self.clock(),
@@ -395,6 +400,10 @@ class Service:
                 and (state == "all" or (one.muted == DISMISSED) == (state == "dismissed"))
             ]
         return sorted(found, key=lambda one: one.id)[-limit:]
+
+    def open_now(self) -> list[Finding]:
+        """Return the open findings that nobody has dismissed, for an overview of them."""
+        return self.select("open", limit=_COUNTED_MAX)
 
     def _shown(self) -> list[Finding]:
         """Return the open findings; what somebody said a moment ago counts already."""

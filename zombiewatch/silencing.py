@@ -11,6 +11,7 @@ from alerts.rules.rule import SOURCE
 from alerts.silences import Silence, changes, ours
 from model.units import us
 from zombiewatch._api_v2 import AlertmanagerError, told
+from zombiewatch._attempts import Attempts
 from zombiewatch._regularly import Regularly
 
 if TYPE_CHECKING:
@@ -49,12 +50,10 @@ class Silencing:
         self._every_us = us(every_s)
         self._arranged: list[tuple[str, int, int]] | None = None
         self._next_us = 0
-        self._well = True
+        self.attempts = Attempts("silences", AlertmanagerError, _LOG)
         self._looking = Regularly("silences", _LOOK_S, self._look)
         self.silences = 0
         """How many of ours there are, as far as we know."""
-        self.failed = 0
-        """How often Alertmanager did not do what it was asked for."""
 
     def start(self) -> None:
         """Begin to look."""
@@ -91,12 +90,4 @@ class Silencing:
             return
         self._next_us = self._clock() + self._every_us
         self._arranged = state
-        try:
-            self.arrange(leases)
-        except AlertmanagerError as error:
-            self.failed += 1
-            if self._well:  # once, not each half minute
-                _LOG.warning("%s; trying on", error)
-            self._well = False
-        else:
-            self._well = True
+        self.attempts.make(lambda: self.arrange(leases))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from model.units import MINUTE_US, SECOND_US
 from zombiewatch.scaling import FRESH_US
 from zombiewatch.views import queues
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import duckdb
 
@@ -51,7 +51,7 @@ class Trends:
     def look(
         self,
         reader: duckdb.DuckDBPyConnection,
-        shown: Iterable[Finding],
+        shown: Callable[[], Sequence[Finding]],
         totals: Callable[[], Mapping[Verdict, int]],
         refused: int,
         now_us: int,
@@ -68,14 +68,13 @@ class Trends:
             self._refused, self._full_until_us = refused, now_us + _FULL_US
         self.full = now_us < self._full_until_us
         self.queues = queues(reader, self._namespace, now_us)
-        for name, value in figures(list(shown), self.queues).items():
+        for name, value in figures(shown(), self.queues).items():
             self.points[name].append(value)
         self.looks += 1
 
 
-def figures(shown: Iterable[Finding], known: Iterable[QueueJson]) -> dict[str, float | None]:
+def figures(shown: Sequence[Finding], known: Iterable[QueueJson]) -> dict[str, float | None]:
     """Return the figures of the overview, of the open findings and the queues."""
-    shown = list(shown)
     # of what was not sampled for long nobody knows how it stands
     known = [one for one in known if one["sampled_s"] < FRESH_US / SECOND_US]
     made: dict[str, float | None] = {
@@ -93,8 +92,3 @@ def figures(shown: Iterable[Finding], known: Iterable[QueueJson]) -> dict[str, f
         sum(one.verdict == "unknown" or one.detector == "source_dark" for one in shown)
     )
     return made
-
-
-def as_lists(points: Mapping[str, Iterable[float | None]]) -> dict[str, list[Any]]:
-    """Return *points* for JSON."""
-    return {name: list(those) for name, those in points.items()}

@@ -6,41 +6,40 @@ import asyncio
 import re
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 from urllib.parse import quote, quote_plus
 
 from aiohttp import web
 from markupsafe import Markup
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from alerts.rules.findings import name_of
 from dashboards.web import lanes, page
 from detectors._suspects import WEIGHTS
-from model.findings import SEVERITIES, VERDICTS
-from model.units import SECOND_US, iso
-from zombiewatch import timeline
+from model.findings import SEVERITIES, SUREST
+from model.units import iso
+from zombiewatch import reading
 from zombiewatch.access import LOGIN, WHO
-from zombiewatch.operations import SOURCE_COLUMNS, Clearing, Filters, Setting
+from zombiewatch.operations import Clearing, Filters, Setting, Words
 from zombiewatch.overview import overview
-from zombiewatch.reading import Lately, incident, reading, rows
-from zombiewatch.sayings import SayingError
+from zombiewatch.sayings import ACTIONS, SayingError
 from zombiewatch.switches import ConflictError
-from zombiewatch.views import coverage, queues, timeouts
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
 
-    from model.findings import Finding, FindingJson
+    from model.findings import Finding, FindingJson, Verdict
     from zombiewatch.access import Access, Who
     from zombiewatch.service import Service
 
 T = TypeVar("T")
+Form = TypeVar("Form", bound=BaseModel)
 
 _LISTED: Final = 200
 _ENDED: Final = 40
 _CHANGES: Final = 200
 
-_POSTED: Final = web.RequestKey("posted", dict[str, str])
+_POSTED: Final = web.RequestKey("posted", dict)
 _TYPED: Final = {"level": "L1", "until": "30m", "reason": ""}
 
 _KINDS: Final = {"tasks": "task", "requests": "request_id", "traces": "trace_id"}
@@ -55,20 +54,9 @@ _LIVE: Final = {
 }  # fmt: skip
 """What keeps a view up to date: each look at the figures, or (by default) what changes only."""
 
-_SOURCES: Final = (
-    f"SELECT {', '.join(SOURCE_COLUMNS)} FROM sources WHERE namespace = $namespace ORDER BY ALL"
-)
-_GAPS: Final = (
-    "SELECT service, instance, lost, from_us, to_us FROM lost WHERE namespace = $namespace"
-    " ORDER BY to_us DESC LIMIT 50"
-)
-
 _OURS: Final = re.compile(r"/(?:[!-.0-\[\]-~][!-\[\]-~]*)?")
 _BAD_REQUEST: Final = 400
 _THREADS: Final = 2
-_STORIES: Final = 20
-_LATELY_US: Final = 10 * SECOND_US
-"""So long what is dear to count is shown as it was counted last."""
 
 
 class Web:
@@ -79,7 +67,6 @@ class Web:
         self._access = access
         # its own: however many look, what comes in has its threads
         self._pool = ThreadPoolExecutor(_THREADS, "page")
-        self._lately = Lately(service.clock, _LATELY_US)
 
     def routes(self) -> list[web.RouteDef]:
         """Return the routes."""
@@ -166,12 +153,12 @@ class Web:
         )  # fmt: skip
 
     def _overview(self, _request: web.Request) -> dict[str, Any]:
-        shown = sorted(self._service.select("open", limit=10_000), key=_urgency)[:_LISTED]
+        shown = self._service.open_now()
         ended = self._service.select("closed", limit=_ENDED)[::-1]
         return {
-            **overview(self._service),
+            **overview(self._service, shown),
             "switches": self._service.switches_now()["switches"],
-            "findings": [one.as_json() for one in shown],
+            "findings": [one.as_json() for one in sorted(shown, key=_urgency)[:_LISTED]],
             "ended": [one.as_json() for one in ended],
         }
 
@@ -211,7 +198,7 @@ class Web:
 
     def _incident(self, request: web.Request) -> dict[str, Any]:
         number = int(request.match_info["id"])
-        found = incident(self._service, number)
+        found = reading.incident(self._service, number)
         if found is None:
             raise web.HTTPNotFound(text=f"no open incident has the finding {number}")
         shown = {one.id: one for one in self._service.judge.shown}
@@ -233,7 +220,7 @@ class Web:
     def _story(self, column: str) -> Callable[[web.Request], dict[str, Any]]:
         def look(request: web.Request) -> dict[str, Any]:
             value = request.match_info["id"]
-            story = self._told(column, value)
+            story = reading.story(self._service, column, value)
             return {
                 "kind": _NAMES[column],
                 "value": value,
@@ -256,32 +243,19 @@ class Web:
         return {"asked": asked, "status": 404}
 
     def _queues(self, _request: web.Request) -> dict[str, Any]:
-        service = self._service
-        with reading(service) as reader:
-            return {"queues": queues(reader, service.config.namespace, service.clock())}
+        return {"queues": self._service.trends.queues}
 
     def _timeouts(self, _request: web.Request) -> dict[str, Any]:
-        def count() -> Any:  # noqa: ANN401 - rows
-            with reading(self._service) as reader:
-                return timeouts(reader, self._service.config.namespace)
-
-        return {"timeouts": self._lately.get("timeouts", count)}
+        return {"timeouts": reading.timeouts(self._service)}
 
     def _sources(self, _request: web.Request) -> dict[str, Any]:
-        service = self._service
-        of = {"namespace": service.config.namespace}
-
-        def count() -> Any:  # noqa: ANN401 - rows
-            with reading(service) as reader:
-                return coverage(reader, service.config.namespace)
-
-        with reading(service) as reader:
-            return {
-                "sources": rows(reader, _SOURCES, of),
-                "coverage": self._lately.get("coverage", count),
-                "gaps": rows(reader, _GAPS, of),
-                "files": service.files.statuses(),
-            }
+        return {
+            "namespace": self._service.config.namespace,
+            "sources": reading.sources(self._service),
+            "coverage": reading.coverage(self._service),
+            "gaps": reading.gaps(self._service),
+            "files": self._service.files.statuses(),
+        }
 
     def _switches(self, request: web.Request) -> dict[str, Any]:
         service = self._service
@@ -301,30 +275,21 @@ class Web:
     # -- changing -------------------------------------------------------------------------
 
     async def _set(self, request: web.Request) -> web.Response:
-        asked = Setting.model_construct(**await self._form(request))
+        said = await self._said(request)
         return await self._changed(
-            request,
-            lambda: self._service.set_switch(
-                asked.service, asked.level, by=_by(request), reason=asked.reason, until=asked.until
-            ),
+            request, lambda: self._service.set_switch(**_checked(Setting, said).model_dump())
         )
 
     async def _clear(self, request: web.Request) -> web.Response:
-        form = await self._form(request)
-        asked = Clearing.model_construct(**form)
-        generation = str(form.get("generation", ""))
+        said = await self._said(request)
         return await self._changed(
-            request,
-            lambda: self._service.clear_switch(
-                asked.service, by=_by(request), reason=asked.reason,
-                generation=int(generation) if generation.isdecimal() else None,
-            ),
-        )  # fmt: skip
+            request, lambda: self._service.clear_switch(**_checked(Clearing, said).model_dump())
+        )
 
     async def _changed(self, request: web.Request, change: Callable[[], None]) -> web.Response:
         try:
             await self._in_thread(change)
-        except (SayingError, ValueError) as error:
+        except SayingError as error:
             status = 409 if isinstance(error, ConflictError) else _BAD_REQUEST
             return await self._in_thread(
                 self._rendered, request, self._switches, "switches", str(error), status
@@ -332,14 +297,19 @@ class Web:
         raise web.HTTPSeeOther("/switches")
 
     async def _say(self, request: web.Request) -> web.Response:
-        form = await self._form(request)
+        said = await self._said(request)
         one = await self._in_thread(self._numbered, request)
+        action = said.pop("action", "")
+
+        def say() -> None:
+            if action not in {*ACTIONS, "undo"}:
+                raise SayingError(f"{action!r} is nothing that can be done")
+            words = _checked(Words, {**said, "until": said.get("until") or None})
+            self._service.say(one, action, **words.model_dump())
+
         try:
-            await self._in_thread(
-                self._service.say, one, str(form.get("action")), by=_by(request),
-                reason=str(form.get("reason", "")), until=str(form.get("until", "")) or None,
-            )  # fmt: skip
-        except (SayingError, ValueError, LookupError) as error:
+            await self._in_thread(say)
+        except SayingError as error:
             return await self._in_thread(
                 self._rendered, request, self._finding, "finding", str(error), _BAD_REQUEST
             )
@@ -356,13 +326,13 @@ class Web:
         return self._html("login", request, said, error="That is not the token.", status=403)
 
     @staticmethod
-    async def _form(request: web.Request) -> dict[str, Any]:
-        if not request[WHO].may_change:
-            raise web.HTTPForbidden(text="this page may be read, and changes nothing here")
+    async def _said(request: web.Request) -> dict[str, Any]:
+        """Return what a form says, and who says it."""
         posted = await request.post()
         form = {str(name): str(value) for name, value in posted.items()}
         request[_POSTED] = form
-        return {"service": "", "reason": "", "until": "", "level": "L1", **form}
+        who: Who = request[WHO]
+        return {**form, "by": who.name or "page"}
 
     # -- within ---------------------------------------------------------------------------
 
@@ -377,31 +347,8 @@ class Web:
         column = "task" if one.task else "request_id" if one.request_id else None
         if column is None:
             return None, None
-        story = self._told(column, str(getattr(one, column)), one.namespace)
+        story = reading.story(self._service, column, str(getattr(one, column)), one.namespace)
         return story, self._drawn(story)
-
-    def _told(self, column: str, value: str, namespace: str | None = None) -> Any:  # noqa: ANN401 - as JSON
-        store = self._service.store
-        if column != "trace_id":
-            found = [
-                one
-                for one in self._service.about(column, value)
-                if namespace is None or one.namespace == namespace
-            ]
-            return timeline.build(store, column, value, found, namespace)
-        story = timeline.build(store, column, value, ())
-        if known := self._of_story(story):
-            story = timeline.build(store, column, value, known)
-        return story
-
-    def _of_story(self, story: Mapping[str, Any]) -> list[Finding]:
-        """Return what was found of the tasks and requests that *story* speaks of."""
-        found: dict[int, Finding] = {}
-        for column in ("task", "request_id"):
-            values = dict.fromkeys(one[column] for one in story["entries"] if one[column])
-            for value in list(values)[:_STORIES]:
-                found |= {one.id: one for one in self._service.about(column, value)}
-        return list(found.values())
 
     def _drawn(self, story: Mapping[str, Any]) -> Markup | None:
         if not story["found"]:
@@ -437,9 +384,7 @@ class Web:
 
 def _urgency(one: Finding) -> tuple[int, int, int]:
     """Sort what is surest and worst first, of these the oldest."""
-    order = ("confirmed", "suspected", "unknown", "resolved", "retracted")
-    assert set(order) == set(VERDICTS)  # noqa: S101 - both are lists of the same
-    return order.index(one.verdict), -SEVERITIES.index(one.severity), one.since_us
+    return SUREST.index(cast("Verdict", one.verdict)), -SEVERITIES.index(one.severity), one.since_us
 
 
 def _posted(request: web.Request) -> dict[str, str]:
@@ -447,9 +392,15 @@ def _posted(request: web.Request) -> dict[str, str]:
     return dict(request.get(_POSTED, {}))
 
 
-def _by(request: web.Request) -> str:
-    who: Who = request[WHO]
-    return who.name or "page"
+def _checked(form: type[Form], said: Mapping[str, Any]) -> Form:
+    """Return *said* as *form*. Raises SayingError, with what is wrong."""
+    number = str(said.get("generation", ""))
+    whole = {**said, "generation": int(number)} if number.isdecimal() else said
+    try:
+        return form.model_validate(whole)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise SayingError(f"{first['loc'][0]}: {first['msg']}") from None
 
 
 def _ours(path: str) -> str:

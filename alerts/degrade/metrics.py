@@ -36,22 +36,18 @@ class Degrading(Protocol):
     errors: Mapping[str, str]
 
 
-class Following(Protocol):
-    """Who follows another sidecar's switches, and whether that is away."""
-
-    away: bool
-
-
 def collect(
     switches: Switches,
     degrading: Degrading,
-    following: Following | None,
     now_us: int,
     *,
     label: Callable[[str], str],
     hides: Callable[[Lease], int],
+    followed: bool,
 ) -> Iterator[Metric]:
     """Yield the metrics at *now_us*; *label* makes a label of a service, *hides* counts findings.
+
+    *followed* says whether another sidecar's switches can be followed, or need not be.
 
     A service that ever had a switch has a level for ever after, and 0 where there is none.
     """
@@ -87,7 +83,7 @@ def collect(
     yield GaugeMetricFamily(
         "zombiewatch_degrade_follow_failing",
         "Whether the sidecar whose switches are followed does not answer.",
-        value=int(following is not None and following.away),
+        value=int(not followed),
     )
     yield CounterMetricFamily(
         "zombiewatch_degrade_looks", "Looks at the policies of switches.", value=degrading.looks

@@ -75,7 +75,8 @@ async function refresh() {
     lastGood = Date.now();
     lost(false);
     const fresh = said.getElementById("content");
-    if (fresh && !busy()) show(fresh, said);
+    if (busy()) again = true;
+    else if (fresh) show(fresh, said);
   } catch {
     lost(true);
   } finally {
