@@ -58,7 +58,7 @@ class Alertmanager(Section):
     )
 
     @model_validator(mode="after")
-    def _lasts_long_enough(self) -> Self:
+    def _sound(self) -> Self:
         if self.silences and self.url is None:
             raise refuse("say which Alertmanager makes the silences", at="url")
         if self.lasts_s < 2 * self.push_every_s:

@@ -14,7 +14,7 @@ from uuid import uuid4
 import yaml
 
 from alerts.rules.rule import SOURCE
-from zombiewatch._api_v2 import AlertmanagerError, post, text
+from zombiewatch._alertmanager_api import AlertmanagerError, post, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable

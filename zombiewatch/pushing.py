@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from model.units import us
-from zombiewatch._api_v2 import AlertmanagerError, post
+from zombiewatch._alertmanager_api import AlertmanagerError, post
 from zombiewatch._attempts import Attempts
 from zombiewatch._regularly import Regularly
 

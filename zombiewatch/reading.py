@@ -79,7 +79,10 @@ def _counted(service: Service, count: Callable[[duckdb.DuckDBPyConnection, str],
 def story(service: Service, column: str, value: str, namespace: str | None = None) -> TimelineJson:
     """Return the timeline of *value* (see `timeline.build`), with what was found of it."""
     if column == "trace_id":
-        known = _found_of(service, timeline.build(service.store, column, value, ()))
+        told = timeline.build(service.store, column, value, ())
+        known = _found_of(service, told)
+        if not known:
+            return told
     else:
         known = service.about(column, value)
     if namespace is not None:

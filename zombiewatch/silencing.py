@@ -10,7 +10,7 @@ from alerts.degrade.lease import MUTES
 from alerts.rules.rule import SOURCE
 from alerts.silences import Silence, changes, ours
 from model.units import us
-from zombiewatch._api_v2 import AlertmanagerError, told
+from zombiewatch._alertmanager_api import AlertmanagerError, told
 from zombiewatch._attempts import Attempts
 from zombiewatch._regularly import Regularly
 

@@ -145,9 +145,10 @@ content.addEventListener("click", (event) => {
   const mark = event.target.closest?.("[data-seq]");
   const row = mark && byId(`r${mark.dataset.seq}`);
   if (!row) return;
-  content.querySelector("tr.picked")?.classList.remove("picked");
+  for (const one of content.querySelectorAll(".picked, .tl-lit")) one.classList.remove("picked", "tl-lit");
   row.hidden = false;
   row.classList.add("picked");
+  mark.classList.add("tl-lit");
   row.scrollIntoView({ block: "center", behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth" });
 });
 
