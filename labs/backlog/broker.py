@@ -17,6 +17,9 @@ PROBE: Final = "probe"
 _GROUP: Final = "workers"
 _DELAYED: Final = "delayed"
 _DEAD: Final = "dead-letters"
+KEPT_S: Final = 60.0
+"""So long who took a message may keep it; then he is given up, and it is anyone's again."""
+
 _ASKS_WITHIN_MS: Final = 5_000
 """A consumer with nothing in hand asks again well within this time; else it is none."""
 
@@ -36,6 +39,11 @@ class Message:
     sku: str = ""
     quantity: str = ""
     attempt: int = 1
+
+    @classmethod
+    def of(cls, said: dict[str, Any]) -> Message:
+        """Return the message that an entry says."""
+        return cls(**{**said, "attempt": int(said["attempt"])})
 
     def again(self) -> Message:
         """Return the message as its next try."""
@@ -94,8 +102,7 @@ class Broker:
         )
         for _, entries in _pairs(answer):
             for entry, said in entries:
-                message = Message(**{**said, "attempt": int(said["attempt"])})
-                return Taken(message, stream, entry)
+                return Taken(Message.of(said), stream, entry)
         return None
 
     async def done(self, taken: Taken) -> None:
@@ -115,6 +122,21 @@ class Broker:
         if found:
             await self._redis.zrem(_DELAYED, *found)
         return [Message(**json.loads(one)) for one in found]
+
+    async def take_back(self, queue: str) -> list[Message]:
+        """Return the messages that were in hand for too long; they are nobody's then."""
+        found = []
+        for stream in (queue, retries_of(queue)):
+            old: Any = await self._redis.xpending_range(
+                stream, _GROUP, "-", "+", count=100, idle=round(KEPT_S * 1000)
+            )
+            for entry in (one["message_id"] for one in old):
+                entries: Any = await self._redis.xrange(stream, entry, entry)
+                for _, said in entries:  # none where it was done just now
+                    message = Message.of(said)
+                    await self.done(Taken(message, stream, entry))
+                    found.append(message)
+        return found
 
     async def bury(self, message: Message, reason: str) -> None:
         """Put *message* among the dead letters, with the reason."""

@@ -1,4 +1,4 @@
-"""The keeper of the queues: it counts what waits, brings retries back, and sends probes."""
+"""The keeper of the queues: it counts what waits, brings back what is due, and sends probes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from labs import _telemetry
 from labs._figures import show
 from labs._options import Options, parser
 from labs._process import say_ready, stop_event
-from labs.backlog.broker import PROBE, Broker, Message, retries_of
+from labs.backlog.broker import KEPT_S, PROBE, Broker, Message, retries_of
 from labs.backlog.options import BUGS, KEEPER, ORDERS, PROGRESS, RETURNS
 
 if TYPE_CHECKING:
@@ -48,16 +48,19 @@ class Keeper:
                 waiting[queue] = seen.waiting
                 self.log.info(
                     "queue %s: %d waiting, the oldest for %.2f s, %d in hand of %d consumers,"
-                    " %d came and %d went so far",
+                    " %d came and %d went so far, handed out again after %g s in hand",
                     *(queue, seen.waiting, seen.oldest_s, seen.in_hand, seen.consumers),
-                    *(seen.put, seen.done),
+                    *(seen.put, seen.done, KEPT_S),
                 )
             show(self.work / PROGRESS, waiting)
             await asyncio.sleep(_LOOK_EVERY_S)
 
     async def _bring_back(self) -> None:
         while True:
-            for message in await self.broker.due():
+            due = await self.broker.due()
+            for queue in (ORDERS, RETURNS):
+                due += [one.again() for one in await self.broker.take_back(queue)]
+            for message in due:
                 stream = retries_of(message.queue)
                 self.log.info(
                     "message %s brought back into %s: %s, attempt %d",

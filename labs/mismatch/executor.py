@@ -37,6 +37,7 @@ ALIVE_S: Final = 2.0
 _LIMIT_S: Final = 10.0
 _TRIES: Final = 5
 _FIRST_BACKOFF_S: Final = 0.5
+_RETRIED_S: Final = _FIRST_BACKOFF_S * (2 ** (_TRIES - 1) - 1)
 _KEPT_S: Final = 3600.0
 
 
@@ -52,8 +53,9 @@ class Callbacks:
 
     async def deliver(self, what: str, job: str, body: dict[str, object]) -> None:
         """Deliver the result *body* of a run of *job*; log whether it could be."""
-        caller = Caller(self._session(job), self.tracer, _LIMIT_S)
         tries = 1 if self.kept else _TRIES
+        retried_s = None if self.kept else _RETRIED_S
+        caller = Caller(self._session(job), self.tracer, _LIMIT_S, retried_s)
         for number in range(tries):
             try:
                 await caller.post(self.url, CALLBACKS, body)

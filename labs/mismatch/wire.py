@@ -32,11 +32,12 @@ class CallFailedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The calling end."""
+    """The calling end. What fails is tried again for *retried_s*; None: not by this end."""
 
     session: aiohttp.ClientSession
     tracer: trace.Tracer
     limit_s: float
+    retried_s: float | None = None
 
     async def post(self, base_url: str, route: str, body: Mapping[str, object]) -> None:
         """Send *body* to *route* at *base_url*.
@@ -47,7 +48,12 @@ class Caller:
         with self.tracer.start_as_current_span(
             f"POST {route}",
             kind=trace.SpanKind.CLIENT,
-            attributes={"http.request.method": "POST", "url.template": route, **_about(body)},
+            attributes={
+                "http.request.method": "POST",
+                "url.template": route,
+                **({} if self.retried_s is None else {"batch.retried_s": self.retried_s}),
+                **_about(body),
+            },
             record_exception=False,
             set_status_on_exception=False,
         ) as span:

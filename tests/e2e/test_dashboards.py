@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import re
 import time
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlencode
 
 import pytest
 
@@ -15,17 +13,17 @@ from alerts.rules.write import rules
 from dashboards.grafana._files import files
 from detectors._kit import load
 from tests.alerts import _promlint
+from tests.dashboards._asking import INTERVAL, answers, asked
 from tests.dashboards._boards import BOARDS, filled, queries
 from tests.e2e._prometheus import prometheus, scraping, soon
 from tests.e2e._scheduler import QUICK, Scheduler
-from tests.e2e._sidecar import Running, call, named, zombiewatch
+from tests.e2e._sidecar import Running, named, zombiewatch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
 WITHIN_S: Final = 90.0
-INTERVAL: Final = "10s"
 NOBODY: Final = "http://127.0.0.1:9"
 """The discard port: who tells something there counts what he could not tell."""
 
@@ -93,21 +91,6 @@ def _call(scheduler: Scheduler, said: Mapping[str, Any]) -> None:
     scheduler.says("call.received", **said)
     scheduler.says("call.committed", **said)
     scheduler.reports("call.ok", **said)
-
-
-def asked(url: str, path: str, **query: object) -> Any:
-    """Return what Prometheus answers."""
-    answer = call("GET", f"{url}/api/v1/{path}?{urlencode(query)}")
-    assert answer.status == 200, (query, answer.body)
-    return answer.json()["data"]
-
-
-def answers(url: str, expr: str) -> bool:
-    """Whether there is a number in what Prometheus answers to *expr* over the last minute."""
-    now = time.time()
-    data = asked(url, "query_range", query=expr, start=now - 60, end=now, step=1)
-    numbers = [float(value) for one in data["result"] for _, value in one["values"]]
-    return any(not math.isnan(one) for one in numbers)
 
 
 @pytest.mark.slow

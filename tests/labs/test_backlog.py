@@ -17,19 +17,23 @@ import pytest
 from rich.console import Console
 
 from labs._heed import Dispatch
+from labs._kit import Runner
 from labs._logs import lines
-from labs.backlog import LAB, expected
+from labs._redis import redis
+from labs.backlog import LAB, broker, expected
+from labs.backlog.broker import Broker, Message
 from labs.backlog.options import ORDERS, RETURNS, SHOP
 from labs.backlog.shop import Shop
+from tests.labs._boards import Boards
 from tests.labs._recorded import RECORDED
 from tests.labs._words import heard
+from tests.needs import need
 from zombiewatch.client import AskError, ask
 from zombiewatch.session import Session, run_lab
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from labs.backlog.broker import Broker, Message
     from zombiewatch.child import Sidecar
 
 BUGS = sorted(LAB.bugs)
@@ -72,9 +76,9 @@ def test_a_shop_whose_dispatch_is_paused_takes_in_no_orders() -> None:
 
     async def traded() -> list[str]:
         queues, dispatch = Queues(), Dispatch(paused=True)
-        broker, log = cast("Broker", queues), logging.getLogger("test.shop")
+        into, log = cast("Broker", queues), logging.getLogger("test.shop")
         bugs: frozenset[str] = frozenset()
-        shop = Shop("shop-1", broker, log, asyncio.Event(), bugs, 1.0, dispatch=dispatch)
+        shop = Shop("shop-1", into, log, asyncio.Event(), bugs, 1.0, dispatch=dispatch)
         await shop._order("1")
         await shop._send("take_back", RETURNS, "1")
         dispatch.paused = False
@@ -82,6 +86,38 @@ def test_a_shop_whose_dispatch_is_paused_takes_in_no_orders() -> None:
         return queues.kept
 
     assert asyncio.run(traded()) == ["take_back", "pack_order"]
+
+
+# What the queues keep
+
+
+def test_what_is_in_hand_for_too_long_is_handed_out_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever took it: it is anyone's again, once; what is done stays done."""
+    need("redis-server", "apt-get install redis-server")
+
+    async def taken(port: int) -> list[list[Message]]:
+        queues = Broker(f"redis://127.0.0.1:{port}")
+        await queues.prepare(ORDERS)
+        for number in ("1", "2"):
+            await queues.put(Message(number, "pack_order", ORDERS))
+        kept, done = [await queues.take(ORDERS, "worker-1", 1) for _ in range(2)]
+        assert kept
+        assert done
+        await queues.done(done)
+        seen = [await queues.take_back(ORDERS)]
+        monkeypatch.setattr(broker, "KEPT_S", 0.001)
+        while not seen[-1]:
+            seen.append(await queues.take_back(ORDERS))
+        seen.append(await queues.take_back(ORDERS))
+        await queues.close()
+        return [one for one in seen if one]
+
+    command = redis("redis", tmp_path)
+    with Runner([command], tmp_path):
+        [[again]] = asyncio.run(taken(command.port or 0))
+    assert again == Message("1", "pack_order", ORDERS)
 
 
 # What the processes say
@@ -133,11 +169,19 @@ class Watch:
         return [(at, one["evidence"]) for at, one in self.told if one["subject"] == queue]
 
 
-def ran(bugs: str, kept: Path, *, heed: bool = False) -> tuple[Watch, dict[str, float | int]]:
+def ran(
+    bugs: str, kept: Path, *, heed: bool = False, boards: Boards | None = None
+) -> tuple[Watch, dict[str, float | int]]:
     """Run the lab with *bugs* beside a sidecar; return what was told meanwhile, and the truth."""
     watch, console = Watch(), Console(file=io.StringIO(), width=160)
+
+    def look(gone: float, sidecar: Sidecar) -> None:
+        watch.look(gone, sidecar)
+        if boards:
+            boards.look(gone, sidecar)
+
     session = Session(
-        lab=LAB.name, bugs=bugs, keep=kept, console=console, each_second=watch.look, heed=heed
+        lab=LAB.name, bugs=bugs, keep=kept, console=console, each_second=look, heed=heed
     )
     status = run_lab(session)
     assert isinstance(console.file, io.StringIO)
@@ -216,7 +260,9 @@ def test_where_nothing_is_heeded_the_slow_catalog_lets_the_backlog_grow() -> Non
 @pytest.mark.slow
 def test_shops_that_heed_the_switch_let_the_backlog_drain(tmp_path: Path) -> None:
     """The catalog is as slow as before; a policy pauses them until all that waits is packed."""
-    watch, truth = ran("slow_dependency", tmp_path, heed=True)
+    with Boards(tmp_path / "boards") as boards:
+        watch, truth = ran("slow_dependency", tmp_path, heed=True, boards=boards)
+    boards.all_is_shown(LAB.name)
     assert watch.switched[:2] == [(SHOP, "L1"), (SHOP, "L0")]
     assert truth["paused"] > 10
     assert truth["slow_look_ups"] > 10

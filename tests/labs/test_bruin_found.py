@@ -12,6 +12,7 @@ from rich.console import Console
 
 from detectors._kit import load
 from tests.e2e._browser import Looking, chromium
+from tests.labs._boards import Boards
 from tests.needs import need
 from zombiewatch.chain import TOLD
 from zombiewatch.session import Session, run_lab
@@ -64,7 +65,8 @@ def test_the_findings_are_those_of_the_incident_and_somebody_is_told(tmp_path: P
         need(command, f"apt-get install {command}")
     looked: list[int] = []
 
-    def look(_gone: float, sidecar: Sidecar) -> None:
+    def look(gone: float, sidecar: Sidecar) -> None:
+        boards.look(gone, sidecar)
         of_zombies = [
             one["id"]
             for one in ([] if looked else sidecar.incidents())
@@ -75,9 +77,11 @@ def test_the_findings_are_those_of_the_incident_and_somebody_is_told(tmp_path: P
             with chromium() as browser:
                 is_seen(browser, sidecar, of_zombies[0])
 
-    status, printed = found("all", alerts=True, keep=tmp_path, each_second=look)
+    with Boards(tmp_path / "boards") as boards:
+        status, printed = found("all", alerts=True, keep=tmp_path, each_second=look)
     assert status == 0, printed
     assert looked
+    boards.all_is_shown("bruin")
     told = json.loads((tmp_path / "chain" / TOLD).read_text())
     zombies = {
         one["labels"]["alertname"]: one

@@ -17,6 +17,7 @@ from rich.console import Console
 from labs._logs import lines
 from labs.mismatch import LAB, expected
 from labs.mismatch.table import JOBS, LIMITS_AT_S
+from tests.labs._boards import Boards
 from tests.labs._words import heard
 from zombiewatch.session import Session, run_lab
 
@@ -121,11 +122,15 @@ def phases_of(logs: Path) -> set[str]:
 # The whole lab, beside a sidecar
 
 
-def ran(bugs: str, kept: Path) -> tuple[list[dict[str, Any]], dict[str, float | int]]:
+def ran(
+    bugs: str, kept: Path, boards: Boards | None = None
+) -> tuple[list[dict[str, Any]], dict[str, float | int]]:
     """Run the lab with *bugs* beside a sidecar; return what it found last, and the truth."""
     found: list[dict[str, Any]] = []
 
-    def look(_gone: float, sidecar: Sidecar) -> None:
+    def look(gone: float, sidecar: Sidecar) -> None:
+        if boards:
+            boards.look(gone, sidecar)
         found[:] = sidecar.findings()["findings"] or found
 
     console = Console(file=io.StringIO(), width=160)
@@ -139,7 +144,9 @@ def ran(bugs: str, kept: Path) -> tuple[list[dict[str, Any]], dict[str, float | 
 @pytest.mark.slow
 def test_without_bugs_all_is_recorded_as_it_was(tmp_path: Path) -> None:
     """Limits that fit, signs of life, callbacks that come through: nothing to find."""
-    _, truth = ran("none", tmp_path)
+    with Boards(tmp_path / "boards") as boards:
+        _, truth = ran("none", tmp_path, boards)
+    boards.all_is_shown(LAB.name)
     assert phases_of(tmp_path / "logs") == _CALM
     assert truth["runs"] == truth["ended_well"] == truth["recorded_success"] == 11
     assert (truth["recorded_failed"], truth["lost_callbacks"]) == (0, 0)
