@@ -4,10 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 MADE := $(VENV)/.made
 GENERATED := docs alerts dashboards
-# Most tests beside Celery wait more than they work: three at a time; labs: two. These measure: one
-# at a time.
+# Most tests beside Celery wait more than they work: three at a time; all others two. These measure,
+# or fill the machine: one at a time.
 STORM := tests/celery/test_celery_storm.py
-MEASURE := tests/bench tests/crash tests/e2e
+MEASURE := tests/bench tests/crash $(addprefix tests/e2e/test_,forward.py many_connections.py \
+	page.py shutdown.py silences.py telemetry.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo run lab test fast lint types imports current bench quality crash fmt generate clean

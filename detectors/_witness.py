@@ -160,7 +160,9 @@ class Witnesses:
                 yield row, Evidence("unknown", f"records of {whose} side were lost just then")
                 continue
             if detector.witness is None:
-                yield row, Evidence("ok")
+                held = side and self._was_held(side, row)
+                reason = f"the {side}'s side was not heard just then"
+                yield row, Evidence("unknown", reason) if held else Evidence("ok")
                 continue
             measure = detector.covered_by
             group = (row["namespace"], row["service"] or "", row["name"] or "")
@@ -213,6 +215,16 @@ class Witnesses:
         return any(
             one.from_us < row["deadline_us"] and one.to_us > _since(row)
             for one in self._dark_of(side, row)
+        )
+
+    def _was_held(self, side: str, row: Mapping[str, Any]) -> bool:
+        """Say whether the word that is missed was due while its side was not heard.
+
+        It may be lost, or come when all is heard again: what was held comes in no order.
+        """
+        due, since = row.get("word_due_us"), row.get("word_since_us") or _since(row)
+        return due is not None and any(
+            one.from_us < due and one.to_us > since - _NEAR_US for one in self._dark_of(side, row)
         )
 
     def _dark_of(self, side: str, row: Mapping[str, Any]) -> Iterator[Dark]:

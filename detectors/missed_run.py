@@ -7,7 +7,7 @@ as well. Or one of its runs began longer ago than its run grace (`run_grace_s`, 
 none) and was never said to have ended, though others were. A schedule that is paused, or of which
 no sign was ever seen, is not found. One finding for each schedule, with its due times and open
 runs counted. *Unknown* is what was due while we were not listening, or while the dispatcher that
-fires it was not heard.
+fires it was not heard or has lost records; of several due times that goes by the last one.
 
 ## Impact
 What this run should have made (a backup, a report, a clean-up) is missing or old, and nothing else
@@ -154,12 +154,14 @@ grouped AS (
     CASE WHEN sum(CASE WHEN doubt IS NULL THEN 1 ELSE 0 END) = 0 THEN max(doubt) END AS unproven,
     coalesce(min(CASE WHEN doubt IS NULL THEN since_us END), min(since_us)) AS since_us,
     coalesce(min(CASE WHEN doubt IS NULL THEN deadline_us END), min(deadline_us)) AS deadline_us,
+    coalesce(max(CASE WHEN doubt IS NULL THEN known_us END), max(known_us)) AS word_since_us,
+    coalesce(max(CASE WHEN doubt IS NULL THEN deadline_us END), max(deadline_us)) AS word_due_us,
     max(grace_s) AS grace_s, min(run) AS run, max(pinged) AS pinged
   FROM doubted GROUP BY namespace, schedule, way
 )
 SELECT a.namespace, a.schedule AS subject, a.schedule AS name, a.service, a.queue, a.since_us,
-  a.deadline_us, CASE WHEN a.pinged = 0 THEN a.deadline_us END AS word_due_us,
-  'dispatcher' AS word_side, a.unproven, a.way, a.times, a.grace_s,
+  a.deadline_us, CASE WHEN a.pinged = 0 THEN a.word_due_us END AS word_due_us,
+  a.word_since_us, 'dispatcher' AS word_side, a.unproven, a.way, a.times, a.grace_s,
   ({now} - a.since_us) / 1e6 AS late_s, a.run,
   CASE WHEN a.way = 'no end'
     THEN CAST(a.times AS VARCHAR) || ' of its runs (' || a.run || ' first) began up to '

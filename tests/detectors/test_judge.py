@@ -226,6 +226,38 @@ def test_what_was_said_to_a_source_that_was_dark_may_be_lost(
 
 
 @pytest.mark.parametrize(
+    ("title", "more", "verdict"),
+    [
+        ("what was held comes in no order: that it ran may come yet", {}, "unknown"),
+        ("it ran, and that came last", {"t": -248, "phase": "schedule.fired"}, None),
+        (
+            "due again since it is heard, and missed again",
+            {"t": 40, "phase": "schedule.expected", "due": 40},
+            "confirmed",
+        ),
+    ],
+)
+def test_a_run_that_was_due_while_its_dispatcher_was_dark_is_not_missed_for_sure(
+    title: str, more: dict[str, object], verdict: str | None
+) -> None:
+    """Until a later one is missed, too."""
+    job = {"side": "dispatcher", "service": "oxr", "instance": "oxr-1", "schedule": "backup"}
+    due = {**job, "phase": "schedule.expected", "start_grace_s": 60.0, "t": -250, "due": -250}
+    before = [{**job, "t": -500, "phase": "schedule.fired"}, _said(-400, "heartbeat")]
+    judge = Judge([MISSED, DARK], Memory())
+    judge.evaluate(hot(before), NOW_US - 300 * SECOND, heard_us=NOW_US - 300 * SECOND)
+    assert [one.detector for one in judge.open.values()] == ["source_dark"], title
+    after = [*before, {**due, "arrived": -100}, *(_said(at, "heartbeat") for at in (-100, 0))]
+    if more:
+        after.append({**job, "start_grace_s": 60.0, "arrived": max(0, int(str(more["t"]))), **more})
+    for seconds in (0, 15, 300):
+        now = NOW_US + seconds * SECOND
+        judge.evaluate(hot([*after, _said(seconds, "heartbeat")]), now, heard_us=now)
+    told = {one.subject: one.verdict for one in judge.open.values() if one.detector == "missed_run"}
+    assert told.get("backup") == verdict, title
+
+
+@pytest.mark.parametrize(
     ("heard", "verdict"), [((), "unknown"), ((-310, -250, -190, -130), "confirmed")]
 )
 def test_an_end_that_an_agent_lost_while_the_dispatcher_was_dark_may_have_come(
