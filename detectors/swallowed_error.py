@@ -29,6 +29,7 @@ _C = {
     "request_id": "r1",
     "task_name": "sync",
 }
+_D = {**_C, "side": "dispatcher", "service": "oxr", "instance": "oxr-1"}
 _LOGS = [
     {"side": "agent", "service": "agent", "instance": "agent-1", "t": -400, "body": "hello"},
     {"side": "agent", "service": "agent", "instance": "agent-1", "t": 0, "body": "still here"},
@@ -52,18 +53,22 @@ DETECTOR = Detector(
     thresholds={"error_grace_s": 10.0, "retry_grace_s": 30.0},
     sql="""
 SELECT a.namespace, a.subject, a.name, a.service, a.queue, a.failed_at AS since_us,
-  a.last_seen_us + a.grace_us AS deadline_us,
-  least(a.last_seen_us, a.failed_at + coalesce(l.lag_us, 0)) AS heard_us,
-  a.last_seen_us + a.grace_us AS word_due_us, a.caller_instance AS word_of,
+  a.told_us + a.grace_us AS deadline_us,
+  least(a.told_us, a.failed_at + coalesce(l.lag_us, 0)) AS heard_us,
+  a.told_us + a.grace_us AS word_due_us, a.caller_instance AS word_of,
   a.task, a.attempt, a.request_id, a.purpose,
   a.caller_instance, a.error, a.status_code, a.waited_s, a.verdict
 FROM (
-  SELECT a.*, CAST(greatest({error_grace_s}, {retry_grace_s}) * 1e6 AS BIGINT) AS grace_us
+  SELECT a.*, CAST(greatest({error_grace_s}, {retry_grace_s}) * 1e6 AS BIGINT) AS grace_us,
+    CASE WHEN a.acted_us > a.failed_at THEN a.last_seen_us ELSE a.failed_seen_us END AS told_us
   FROM (
     SELECT c.namespace, coalesce(c.request_id, c.hop) AS subject, c.hop, c.task_name AS name,
       c.caller AS service, c.queue, c.caller_task AS task, c.attempt, c.request_id, c.purpose,
       c.caller_instance, c.error, c.status_code, c.last_seen_us,
       coalesce(c.gave_up_us, c.failed_us) AS failed_at,
+      coalesce(c.gave_up_seen_us, c.failed_seen_us) AS failed_seen_us,
+      greatest(coalesce(c.sent_last_us, 0), coalesce(c.failed_last_us, 0),
+        coalesce(c.gave_up_last_us, 0)) AS acted_us,
       (coalesce(c.gave_up_us, c.failed_us) - c.sent_us) / 1e6 AS waited_s,
       CASE WHEN c.gave_up_us IS NOT NULL THEN 'gave up' ELSE 'failed' END AS verdict
     FROM calls c
@@ -74,7 +79,7 @@ FROM (
 ) a
 LEFT JOIN lags l ON l.namespace = a.namespace AND l.service = coalesce(a.service, '')
   AND l.instance = a.caller_instance
-WHERE {now} - a.last_seen_us > a.grace_us
+WHERE {now} - a.told_us > a.grace_us
   AND EXISTS (SELECT 1 FROM sources s WHERE s.namespace = a.namespace AND s.service = a.service
     AND s.log_seen_us IS NOT NULL)
   AND NOT EXISTS (SELECT 1 FROM marks m WHERE m.namespace = a.namespace AND m.severity >= 17
@@ -129,6 +134,26 @@ ORDER BY since_us, subject""",
             [
                 *_LOGS,
                 {**_C, "t": -32, "phase": "call.sent"},
+                {**_C, "t": -30, "phase": "call.gave_up"},
+            ],
+            [],
+        ),
+        Case(
+            "what the callee says of it comes late, and is nothing that its caller said",
+            [
+                *_LOGS,
+                *_FAILED,
+                {**_D, "t": -40.5, "arrived": -5, "phase": "call.errored"},
+            ],
+            ["r1"],
+            "confirmed",
+        ),
+        Case(
+            "it was tried again under the same request ID, and failed 30 s ago",
+            [
+                *_LOGS,
+                *_FAILED,
+                {**_C, "t": -31, "phase": "call.sent"},
                 {**_C, "t": -30, "phase": "call.gave_up"},
             ],
             [],
