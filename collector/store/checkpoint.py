@@ -40,6 +40,10 @@ _LOG = logging.getLogger("zombiewatch.store")
 _FULL: Final = 0.4
 """The share of the engine's memory that what is hot may take: folding and writing need some too."""
 
+_FEW: Final = 5_000
+"""So many rows of a relation stay though memory is short: they take little of it, and what was lost
+and when is among them."""
+
 _LOOSE: Final = 0.5
 """The share of the engine's memory up to which it is not packed: packing takes time of the fold."""
 
@@ -317,7 +321,7 @@ class Checkpoints:
     def _over(self, table: str, at: str, share: float) -> int:
         """Return the time up to which rows of *table* are one too many; 0 where none are."""
         rows = self._db.execute(f"SELECT count(*) FROM {table}").fetchall()[0][0]
-        keep = min(self._limits.hot_rows, int(rows * share))
+        keep = min(self._limits.hot_rows, max(int(rows * share), _FEW))
         if keep >= rows:
             return 0
         # not row by row: what is as old as the first that must go goes too
