@@ -53,6 +53,11 @@ FROM (SELECT max(side) AS side, service, instance, max(last_seen_us) AS last_see
   FROM instances WHERE instance <> '' GROUP BY namespace, service, instance) i
 WHERE last_seen_us > $now - $silent AND NOT stopped GROUP BY 1, 2 ORDER BY 1, 2"""
 
+_ANY: Final = """
+SELECT EXISTS (SELECT 1 FROM samples), EXISTS (SELECT 1 FROM limits), EXISTS (SELECT 1 FROM rates),
+  EXISTS (SELECT 1 FROM instances)"""
+"""Whether there is anything that each of the four could show: planning them takes longer."""
+
 _SAMPLED: Final = (
     ("depth", "Work that waits in a queue, as it was sampled last."),
     ("oldest_age_seconds", "Age of what waits longest in a queue, as it was sampled last."),
@@ -84,8 +89,12 @@ class Standing:
         if now_us < self._next_us:
             return
         spans = {"fresh": _FRESH_US, "heard": _HEARD_US, "silent": _SILENT_US}
-        seen = []
-        for query in (_QUEUES, _LIMITS, _USUAL, _PROCESSES):
+        seen: list[Sequence[Row]] = []
+        [known] = reader.execute(_ANY).fetchall()
+        for query, there in zip((_QUEUES, _LIMITS, _USUAL, _PROCESSES), known, strict=True):
+            if not there:
+                seen.append([])
+                continue
             asked = {name: span for name, span in spans.items() if f"${name}" in query}
             given = {"now": now_us, **asked} if asked else {}
             seen.append(reader.execute(query, given).fetchall())

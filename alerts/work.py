@@ -48,6 +48,11 @@ _PHASES: Final = {
 }
 """Phase → the column that says when it was first heard of, by our clock."""
 
+_ANY: Final = """
+SELECT EXISTS (SELECT 1 FROM open_attempts),
+  EXISTS (SELECT 1 FROM attempts WHERE last_seen_us > $since)"""
+"""Planning what follows takes far longer than this, and there is often nothing to look at."""
+
 _OPEN: Final = """
 SELECT state, coalesce(name, ''), coalesce(queue, ''), count(*), min(since_us) FROM (
   SELECT name, queue, CASE WHEN finished_us IS NOT NULL THEN 'unrecorded'
@@ -115,8 +120,9 @@ class Work:
     def _look(self, reader: duckdb.DuckDBPyConnection, now_us: int) -> None:
         upto_us = now_us - AFTER_US
         said = {"now": upto_us, "since": self._since_us}
-        waiting = reader.execute(_OPEN, {"now": now_us}).fetchall()
-        new = reader.execute(_NEW, said).fetchall()
+        [(opened, seen)] = reader.execute(_ANY, {"since": self._since_us}).fetchall()
+        waiting = reader.execute(_OPEN, {"now": now_us}).fetchall() if opened else []
+        new = reader.execute(_NEW, said).fetchall() if seen else []
         with self._lock:
             self._since_us = upto_us
             # what falls to nothing is told as 0: a gauge that vanishes looks like no data
