@@ -53,7 +53,7 @@ class Call:
 class Told(NamedTuple):
     """When both ends' records of a call are all heard, when the last repetition of one was.
 
-    And when the callee's last was heard first, and the last repetition of one of the caller's.
+    And when the last one of each end was heard first.
     """
 
     all_s: float
@@ -80,7 +80,7 @@ def tell(
         max(one.first_s for one in (*mine, *theirs)),
         max(one.last_s for one in (*mine, *theirs)),
         min((one.first_s for one in theirs[-1:]), default=0.0),
-        max(one.last_s for one in mine),
+        mine[-1].first_s,
         call.request,
     )
 
