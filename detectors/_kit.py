@@ -32,8 +32,9 @@ is the instance that would have said it (else any), `word_side` its side (else t
 `both`, agent (`word_of`) and dispatcher would each have said it, one soon after the other, and both
 must have lost something; else who may have said it and was heard within the last minute is waited
 for. `word_since_us` is from when on it can have been said, where that is another moment than the
-silence begins at. Without `word_due_us`, no loss explains what is found. Every further column is
-evidence: plain numbers and strings.
+silence begins at. Without `word_due_us`, no loss explains what is found; with it, what was due
+while its side was not heard is *unknown* too. Every further column is evidence: plain numbers and
+strings.
 """
 
 

@@ -182,7 +182,7 @@ class Witnesses:
             return Evidence("unknown", f"it began before the {side}'s side was first heard")
         if not witness.keeps and any(low < deadline and high > since for low, high in self.gaps):
             return Evidence("unknown", "we were not listening for a part of the time")
-        if not witness.keeps and self._was_dark(side, row):
+        if not witness.keeps and self._was_dark(side, row, since, deadline):
             return Evidence("unknown", f"the {side}'s side was not heard for a part of the time")
         if self.heard_us is None or self.heard_us < deadline:
             return Evidence("wait", "followed files have not been read that far")
@@ -210,22 +210,19 @@ class Witnesses:
         )
         return next(quiet, "")
 
-    def _was_dark(self, side: str, row: Mapping[str, Any]) -> bool:
-        """Say whether who would have spoken was not heard: what was said then may be lost."""
+    def _was_dark(self, side: str, row: Mapping[str, Any], since_us: int, until_us: int) -> bool:
+        """Say whether *side* was not heard in between: what was said then may be lost.
+
+        Or it comes when all is heard again: what was held comes in no order.
+        """
         return any(
-            one.from_us < row["deadline_us"] and one.to_us > _since(row)
-            for one in self._dark_of(side, row)
+            one.from_us < until_us and one.to_us > since_us for one in self._dark_of(side, row)
         )
 
     def _was_held(self, side: str, row: Mapping[str, Any]) -> bool:
-        """Say whether the word that is missed was due while its side was not heard.
-
-        It may be lost, or come when all is heard again: what was held comes in no order.
-        """
+        """Say whether the word that is missed was due while its side was not heard."""
         due, since = row.get("word_due_us"), row.get("word_since_us") or _since(row)
-        return due is not None and any(
-            one.from_us < due and one.to_us > since - _NEAR_US for one in self._dark_of(side, row)
-        )
+        return due is not None and self._was_dark(side, row, since - _NEAR_US, due)
 
     def _dark_of(self, side: str, row: Mapping[str, Any]) -> Iterator[Dark]:
         """Yield when *side* was dark to the service of *row*.
@@ -275,9 +272,7 @@ class Witnesses:
             for one in self.lost[row["namespace"]]
         ):
             return True
-        return any(
-            one.from_us < until and one.to_us > since for one in self._dark_of("dispatcher", row)
-        )
+        return self._was_dark("dispatcher", row, since, until)
 
     def _may_say(self, one: Lost | Alive, side: str, who: str | None, service: str | None) -> bool:
         """Say whether *one* may have had a word of *side*, or of the instance *who*.
