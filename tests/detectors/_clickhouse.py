@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
@@ -53,7 +54,10 @@ class ClickHouse:
     def __init__(self, reader: duckdb.DuckDBPyConnection) -> None:
         import clickhouse_connect  # noqa: PLC0415 - 400 MB: only for this
 
+        # chdb blocks SIGPIPE as it is loaded: every child of this process would have it blocked too
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
         self._client: Any = clickhouse_connect.get_client(dsn="chdb://memory")
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         for name in TABLES:
             self._load(name, reader.sql(f"SELECT * FROM {name}").to_arrow_table())
         for relation in RELATIONS:

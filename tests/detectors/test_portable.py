@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,10 +26,10 @@ DETECTORS = load()
 def both() -> Iterator[tuple[duckdb.DuckDBPyConnection, ClickHouse]]:
     """Give all cases of all detectors, a namespace each, in both engines."""
     rows = [
-        {**signal, "namespace": f"{detector.name}-{number}"}
+        {**one, "namespace": f"{detector.name}-{number}"}
         for detector in DETECTORS
         for number, case in enumerate(detector.cases)
-        for signal in case.signals
+        for one in case.signals
     ]
     with hot(rows) as reader:
         other = ClickHouse(reader)
@@ -47,6 +48,12 @@ def _rows(found: list[dict[str, Any]]) -> list[list[tuple[str, Any]]]:
     return sorted(
         ([(name, _plain(value)) for name, value in row.items()] for row in found), key=repr
     )
+
+
+@pytest.mark.usefixtures("both")
+def test_clickhouse_leaves_the_signals_of_this_process_alone() -> None:
+    """Else what other tests start here would never be told that its reader has left."""
+    assert signal.SIGPIPE not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 @pytest.mark.parametrize("detector", DETECTORS, ids=lambda one: one.name)

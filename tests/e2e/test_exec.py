@@ -96,9 +96,13 @@ class Shell:
 
 
 def _heeding() -> None:
-    """Heed what a shell has its background jobs ignore: no child could trap it."""
+    """Heed what a shell has its background jobs ignore, and what a library of the tests blocks.
+
+    No child could trap it.
+    """
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +201,7 @@ def test_a_reader_that_leaves_is_noticed_by_the_job(make: Callable[..., Shell]) 
     """`job | head -1` ends: the job gets SIGPIPE, as it would without us."""
     one = make().start("yes")
     assert one.process.stdout
-    one.process.stdout.read(2)
+    assert one.process.stdout.read(2) == b"y\n"
     one.process.stdout.close()
     one.process.stdout = None
     assert one.ends()[0] == 128 + signal.SIGPIPE
