@@ -105,10 +105,7 @@ class Cell:
         self.submitted = self.done = self._numbers = 0
         self._truths = truths
         self._names: Counter[str] = Counter()
-        self._ahead: dict[str, float] = {}
-        self.skewed: set[tuple[str, bool]] = set()
-        """Hosts whose clock was told to be off, and whether one beside it was right."""
-        self._pairs: Counter[tuple[str, str]] = Counter()
+        self.host_clocks = skew.Clocks()
         self._old: deque[tuple[float, str]] = deque()
         self._done_by: Counter[str] = Counter()
         self._queued_by: Counter[str] = Counter()
@@ -158,9 +155,10 @@ class Cell:
         service = DISPATCHER if side == "dispatcher" else AGENT
         self._names[instance] += 1
         host = f"host-{instance}"
-        if host not in self._ahead:
-            self._ahead[host] = clock(self.path.noise, self.rng)
-        made = start(self.path, self._ahead[host], self.clock.now, (self.name, side, service),
+        ahead_s = self.host_clocks.ahead_s
+        if host not in ahead_s:
+            ahead_s[host] = clock(self.path.noise, self.rng)
+        made = start(self.path, ahead_s[host], self.clock.now, (self.name, side, service),
                      (instance, self._names[instance]))  # fmt: skip
         made.exporter.numbered = self.numbered
         made.lags = self.lags[service]
@@ -344,7 +342,7 @@ class Cell:
             self.account.called.append((told.all_s, self.new_traces or self.renames, call.purpose))
             apart = self.new_traces if self.spans else self.renames
             if told.all_s < math.inf and not apart:  # its two ends can be laid beside each other
-                skew.look(self, caller, callee, told.all_s, self._pairs)
+                self.host_clocks.look(self, caller, callee, told.all_s)
         return told
 
     def sign(self, attempt: Attempt, agent: Process, event: str, **more: Value) -> None:

@@ -204,6 +204,30 @@ def test_the_page_is_of_the_run_alone() -> None:
     assert "zombie_task, false: cell t2/1 at 505 s" in page
 
 
+@pytest.mark.parametrize(
+    ("ahead", "told"),
+    [
+        ((0.0, 200.0, 0.0), {"cp-1": True}),  # one that is off beside right ones
+        ((0.0, 200.0, -200.0), {"w-0": False, "cp-0": True, "cp-1": True}),  # off to all it met
+        ((0.7, -0.7, 0.7), {"w-0": False, "cp-1": False}),  # too far apart, each right by itself
+    ],
+)
+def test_of_clocks_apart_that_one_is_off_which_others_gainsay(
+    tmp_path: Path, ahead: tuple[float, ...], told: dict[str, bool]
+) -> None:
+    """Whether a finding must come or may; of who agrees with somebody, none may."""
+    world = World(Size(60, 2, 1100.0), 5, tmp_path, healthy=True)
+    cell = world.cells[0]
+    agent, (second, first) = cell.agents[0], cell.dispatchers
+    for one, ahead_s in zip((agent, first, second), ahead, strict=True):
+        one.ahead_s = cell.host_clocks.ahead_s[one.host] = ahead_s
+    for other in (first, second) * 3:
+        cell.host_clocks.look(cell, agent, other, 50.0)
+    found = [one for one in world.truths.told if one.detector == "clock_skew"]
+    assert {one.subject.removeprefix("host-"): one.must for one in found} == told
+    world.sidecar.stop(50.0)
+
+
 def test_events_happen_in_order() -> None:
     """Of two at one time, the first that was asked for; what is due later does not."""
     clock, seen = Clockwork(), list[str]()
