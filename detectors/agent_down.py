@@ -131,6 +131,7 @@ held AS (
   SELECT r.namespace AS namespace, r.task AS task, r.attempt AS attempt, e.service AS service,
     e.instance AS instance, r.name AS name, r.accepted_seen_us AS accepted_seen_us,
     r.beat_us AS beat_us, r.started_us AS started_us, r.last_seen_us AS last_seen_us,
+    r.sign_last_us AS sign_last_us,
     e.how AS how, e.end_us AS end_us, e.deadline_us AS deadline_us, e.heard_us AS heard_us,
     row_number() OVER (PARTITION BY r.namespace, r.task, r.attempt, r.instance, r.boot
       ORDER BY e.how, e.end_us, e.boot) AS place
@@ -175,12 +176,15 @@ orphans AS (
       o.service AS task_service, o.started_us AS begun_us, h.beat_us AS beat_us,
       h.accepted_seen_us AS accepted_seen_us, h.last_seen_us AS last_seen_us, h.how AS how,
       h.end_us AS end_us, h.deadline_us AS deadline_us, h.heard_us AS heard_us,
+      least(h.last_seen_us, h.sign_last_us + coalesce(c.lag_us, 0)) AS open_us,
       w.visibility_s AS visibility_s, p.service AS path_service
     FROM held h
     JOIN own o ON o.namespace = h.namespace AND o.task = h.task AND o.attempt = h.attempt
     JOIN newest n ON n.namespace = h.namespace AND n.task = h.task AND n.attempt = h.attempt
     JOIN turns t ON t.namespace = h.namespace AND t.task = h.task AND t.started_us = h.started_us
     LEFT JOIN windows w ON w.namespace = h.namespace AND w.queue = coalesce(o.queue, '')
+    LEFT JOIN lags c ON c.namespace = h.namespace AND c.service = h.service
+      AND c.instance = h.instance
     LEFT JOIN path p ON p.namespace = h.namespace AND p.service = h.service AND h.how = 4
       AND h.heard_us >= p.near_us
     WHERE h.place = 1
@@ -224,7 +228,7 @@ FROM (
     min(end_us) AS since_us, min(deadline_us) AS deadline_us,
     CASE WHEN sum(CASE WHEN doubt IS NULL THEN 1 ELSE 0 END) = 0 THEN max(doubt) END AS unproven,
     count(*) AS tasks, min(task) AS example, ({now} - max(heard_us)) / 1e6 AS silent_s,
-    max(last_seen_us) - 30000000 AS word_since_us, min(deadline_us) + 30000000 AS word_due_us
+    max(open_us) AS word_since_us, min(deadline_us) + 30000000 AS word_due_us
   FROM orphans WHERE path_service IS NULL GROUP BY namespace, service, instance
   UNION ALL
   SELECT o.namespace, o.service, o.service, NULL, max(p.agents),
@@ -267,6 +271,34 @@ ORDER BY since_us, subject""",
                 *_holds(),
                 *({**one, **_LOST} for one in _beats(0)),
                 {**_D, **_LOST},
+                *_beats(-61, beat_s=10.0),
+                _HEARD,
+            ],
+            ["agent/agent-1"],
+            "unknown",
+        ),
+        Case(
+            "both lost something, but a task of it was surely open afterwards",
+            [
+                *_SEEN,
+                *_holds(),
+                *({**one, **_LOST} for one in _beats(0)),
+                {**_D, **_LOST},
+                *({**one, "task": "t1"} for one in _beats(-147, beat_s=10.0)),
+                *_beats(-61, beat_s=10.0),
+                _HEARD,
+            ],
+            ["agent/agent-1"],
+            "confirmed",
+        ),
+        Case(
+            "its last sign was heard after that, and said before it: unknown",
+            [
+                *_SEEN,
+                *_holds(),
+                *({**one, **_LOST} for one in _beats(0)),
+                {**_D, **_LOST},
+                *({**one, "task": "t1", "arrived": -140} for one in _beats(-153, beat_s=10.0)),
                 *_beats(-61, beat_s=10.0),
                 _HEARD,
             ],

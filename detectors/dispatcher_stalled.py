@@ -163,10 +163,10 @@ front AS (
   FROM waiting w
   JOIN serves s ON s.namespace = w.namespace AND s.queue = w.queue AND s.place = 1
   JOIN idle i ON i.namespace = s.namespace AND i.service = s.service
-  LEFT JOIN (SELECT namespace, queue, priority, max(newest_us) AS newest_us FROM handed
-      GROUP BY namespace, queue, priority) t
+  LEFT JOIN (SELECT namespace, queue, priority, max(newest_us) AS newest_us,
+      max(handed_us) AS handed_us FROM handed GROUP BY namespace, queue, priority) t
     ON t.namespace = w.namespace AND t.queue = w.queue AND t.priority = w.priority
-  WHERE w.eligible_us > coalesce(t.newest_us, 0)
+  WHERE w.eligible_us > coalesce(t.newest_us, 0) OR w.known_us > t.handed_us
   GROUP BY w.namespace, i.service, w.queue, w.name, i.handed_us
 ),
 busy AS (
@@ -337,6 +337,17 @@ FROM attempts WHERE coalesce(running_us, sign_us) IS NOT NULL GROUP BY 1, 2""",
             "the dispatcher's clock is ahead: what waits for 60 s by ours",
             [*_ran(200), {**_waits(-30), "arrived": -60.0}, _alive()],
             [],
+        ),
+        Case(
+            "another replica's clock is ahead: what it queued was taken before that was known",
+            [
+                *({**one, "t": -20, "arrived": one["t"]} for one in _ran(200)[:1]),
+                *_ran(200)[1:],
+                _waits(),
+                _alive(),
+            ],
+            ["oxr"],
+            "confirmed",
         ),
         Case(
             "an ID that ended long ago is queued anew: it was not taken before those that wait",

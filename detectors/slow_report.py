@@ -1,14 +1,14 @@
 """Reports take longer and longer at the dispatcher, though there are not more of them.
 
 ## Meaning
-At a flat number of finished runs (of report calls, where runs are not seen: retries are not
-counted as load, they follow from slowness), the time that the callee takes for one has been
-rising: nearly every bin of the window's last third lies above nearly every bin of its first
-(`certainty` is the share of such pairs), which a few slow calls cannot bring about. A bin of
-fewer than `bin_calls_min` calls has no quarter, and is left out. Either
-even the fastest quarter of calls takes twice as long as when the window began; or, with
-`pairs_min` pairs of bins to tell by, the 95th percentile has doubled or has risen past half
-of the caller's limit.
+At a flat number of finished runs, or of report calls, the time that the callee takes for one has
+been rising: nearly every bin of the window's last third lies above nearly every bin of its first
+(`certainty` is the share of such pairs), which a few slow calls cannot bring about. Either number
+may rise though the load does not: that of calls by retries, which follow from slowness, that of
+runs where agents' clocks are off. A bin of fewer than `bin_calls_min` calls has no quarter, and is
+left out. Either even the fastest quarter of calls takes twice as long as when the window began; or,
+with `pairs_min` pairs of bins to tell by, the 95th percentile has doubled or has risen past half of
+the caller's limit.
 
 ## Impact
 When it crosses the limit, every report will be given up by its caller: finished work will
@@ -60,6 +60,18 @@ def _calls(times: list[float], limit: float = 5.0, per_minute: int = 4) -> list[
             },
         )
     ]
+
+
+def _runs(minutes: int, per_minute: int, ahead: float = 0.0) -> list[dict[str, object]]:
+    """Return *per_minute* runs in each of so many minutes, of an agent whose clock is *ahead*."""
+    return [
+        {"side": "agent", "service": "agent", "task": f"t{minute}-{number}", "phase": phase,
+         "t": at + ahead, "arrived": at}
+        for minute in range(minutes)
+        for number in range(per_minute)
+        for begun in [60.0 * (minute - minutes) + 10 * number]
+        for phase, at in (("started", begun), ("finished", begun + 5.0))
+    ]  # fmt: skip
 
 
 DETECTOR = Detector(
@@ -126,8 +138,9 @@ WITH spread AS (
     quantile_cont(CASE WHEN late THEN p95_s END, 0.5) AS now_s,
     quantile_cont(CASE WHEN early THEN p25_s END, 0.5) AS before25_s,
     quantile_cont(CASE WHEN late THEN p25_s END, 0.5) AS now25_s,
-    avg(CASE WHEN early THEN load END) AS load_before,
-    avg(CASE WHEN late THEN load END) AS load_now
+    avg(CASE WHEN early THEN load END) AS runs_before,
+    avg(CASE WHEN late THEN load END) AS runs_now,
+    avg(CASE WHEN early THEN n END) AS calls_before, avg(CASE WHEN late THEN n END) AS calls_now
   FROM placed GROUP BY namespace, service
 ), patience AS (
   SELECT namespace, max(limit_s) AS limit_s FROM calls
@@ -143,7 +156,11 @@ SELECT a.namespace, a.service AS subject, a.name, a.service, a.queue,
 FROM (
   SELECT e.namespace AS namespace, e.service AS service, e.n AS n, e.bins AS bins, e.width AS
     width, e.first_x AS first_x, e.before_s AS before_s, e.now_s AS now_s, e.before25_s AS
-    before25_s, e.now25_s AS now25_s, e.load_before AS load_before, e.load_now AS load_now,
+    before25_s, e.now25_s AS now25_s,
+    CASE WHEN e.calls_now * e.runs_before < e.runs_now * e.calls_before THEN e.calls_before
+      ELSE e.runs_before END AS load_before,
+    CASE WHEN e.calls_now * e.runs_before < e.runs_now * e.calls_before THEN e.calls_now
+      ELSE e.runs_now END AS load_now,
     s.slope AS slope, s.slope25 AS slope25, s.above AS above, s.above25 AS above25, s.pairs AS
     pairs, l.limit_s AS limit_s,
     CAST(NULL AS VARCHAR) AS name, CAST(NULL AS VARCHAR) AS queue
@@ -188,6 +205,38 @@ ORDER BY since_us, subject""",
                 ),
             ],
             [],
+        ),
+        Case(
+            "load rose as well: more runs, and more reports of them",
+            [
+                *({**one, "t": float(str(one["t"])) - 360} for one in _calls([0.2] * 6)),
+                *(
+                    {**one, "request_id": f"late-{one['request_id']}"}
+                    for one in _calls([0.6, 0.8, 1.0, 1.2, 1.4, 1.6], per_minute=6)
+                ),
+                *_runs(12, 2),
+                *({**one, "task": f"late-{one['task']}"} for one in _runs(6, 2)),
+            ],
+            [],
+        ),
+        Case(
+            "as many reports, of an agent whose clock is ahead: its first minutes have no run",
+            [*_calls([0.2 + 0.1 * i for i in range(14)]), *_runs(14, 4, ahead=180.0)],
+            ["oxr"],
+            "confirmed",
+        ),
+        Case(
+            "more calls, since reports are tried again: as many runs as before",
+            [
+                *_calls([0.2 + 0.1 * i for i in range(14)]),
+                *(
+                    {**one, "request_id": f"again-{one['request_id']}"}
+                    for one in _calls([1.2, 1.3, 1.4, 1.5])
+                ),
+                *_runs(14, 4),
+            ],
+            ["oxr"],
+            "confirmed",
         ),
         Case(
             "four calls a minute, ever slower",

@@ -71,7 +71,7 @@ WITH waiting AS (
       AS eligible_us,
     CASE WHEN o.eta_us > o.enqueued_seen_us AND o.eta_us > o.enqueued_last_us THEN o.eta_us
       WHEN o.enqueued_last_us > o.enqueued_seen_us THEN o.enqueued_last_us
-      ELSE o.enqueued_seen_us END AS known_us
+      ELSE o.enqueued_seen_us END AS known_us, o.enqueued_seen_us AS heard_us
   FROM open_attempts o
   WHERE o.enqueued_us IS NOT NULL AND o.running_us IS NULL AND o.sign_us IS NULL
     AND o.recorded_us IS NULL AND o.requeued_us IS NULL AND o.dead_lettered_us IS NULL
@@ -104,11 +104,12 @@ taken AS (
 line AS (
   SELECT a.namespace AS namespace, a.queue AS queue, a.priority AS priority, a.service AS service,
     a.name AS name, a.task AS task, a.eligible_us AS eligible_us, a.known_us AS known_us,
-    CAST(NULL AS BIGINT) AS taken_us, 0 AS passed
+    a.heard_us AS heard_us, CAST(NULL AS BIGINT) AS taken_us, 0 AS passed
   FROM long a
   JOIN newest n ON n.namespace = a.namespace AND n.task = a.task AND n.attempt = a.attempt
   UNION ALL
-  SELECT t.namespace, t.queue, t.priority, NULL, NULL, NULL, t.eligible_us, NULL, t.taken_us, 1
+  SELECT t.namespace, t.queue, t.priority, NULL, NULL, NULL, t.eligible_us, NULL, NULL,
+    t.taken_us, 1
   FROM taken t JOIN heads h ON h.namespace = t.namespace AND h.queue = t.queue
     AND h.priority = t.priority
   WHERE t.eligible_us > h.eligible_us
@@ -122,7 +123,7 @@ losing AS (
   SELECT p.namespace AS namespace, p.task AS task
   FROM placed p JOIN lost l ON l.namespace = p.namespace
   WHERE p.passed = 0 AND coalesce(l.side, 'dispatcher') = 'dispatcher'
-    AND l.to_us > p.known_us - 30000000 AND l.from_us < p.passed_us + 30000000
+    AND l.to_us > p.heard_us - 30000000 AND l.from_us < p.passed_us + 30000000
   GROUP BY p.namespace, p.task
 ),
 covered AS (
@@ -231,6 +232,24 @@ ORDER BY since_us, subject""",
                 _waits(601),
                 *_others(20),
                 {**_D, "t": -480, "phase": "export.failed", "from": -500, "to": -499, "lost": 2},
+            ],
+            ["q"],
+            "unknown",
+        ),
+        Case(
+            "whose clock is 80 s ahead queued it, just when another lost something: unknown",
+            [
+                _waits(601, arrived=-681, instance="oxr-1"),
+                *_others(20, instance="oxr-2"),
+                {
+                    **_D,
+                    "t": -680,
+                    "phase": "export.failed",
+                    "instance": "oxr-2",
+                    "from": -682,
+                    "to": -680,
+                    "lost": 6,
+                },
             ],
             ["q"],
             "unknown",

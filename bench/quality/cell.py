@@ -286,7 +286,8 @@ class Cell:
             more["task__depends_on"] = attempt.depends_on
         if attempt.kind.limit_s:
             more["task__timeout_s"] = attempt.kind.limit_s
-        self.dispatcher.say("task.enqueued", self.clock.now, **dotted(attempt), **more)
+        heard = self.dispatcher.say("task.enqueued", self.clock.now, **dotted(attempt), **more)
+        attempt.enqueued_heard_s = heard.first_s
         queue = attempt.queue or attempt.kind.queue
         self._queued_by[queue] += 1
         self.waiting[queue].append(attempt)

@@ -42,6 +42,11 @@ class Clocks:
                 self._told.add((who.host, alone))
                 cell.truth(who.host, heard_s, detector="clock_skew", must=alone, early_s=heard_s)
 
+    def hidden(self, one: Process) -> bool:
+        """Say whether the clock of *one* is off, and no calls have shown by how much."""
+        shown = any(number >= _CALLS for pair, number in self._calls.items() if one.host in pair)
+        return abs(one.ahead_s) > _LIMIT_S and not shown
+
     def _agreed(self, who: Process) -> bool:
         """Say whether anyone whom *who* has met has about its time: else it is off to all."""
         met = {host for pair in self._calls if who.host in pair for host in pair} - {who.host}

@@ -59,6 +59,7 @@ class Attempt:
     failure: Failure | None = None
     pauses_s: tuple[float, ...] = PAUSES_S
     enqueued_s: float = 0.0
+    enqueued_heard_s: float = math.inf
     running_heard_s: float = math.inf
     sign_heard_s: float = math.inf
     began_heard_s: float = math.inf

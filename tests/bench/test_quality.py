@@ -221,8 +221,11 @@ def test_of_clocks_apart_that_one_is_off_which_others_gainsay(
     agent, (second, first) = cell.agents[0], cell.dispatchers
     for one, ahead_s in zip((agent, first, second), ahead, strict=True):
         one.ahead_s = cell.host_clocks.ahead_s[one.host] = ahead_s
+    hidden = [cell.host_clocks.hidden(one) for one in (agent, first, second)]
     for other in (first, second) * 3:
         cell.host_clocks.look(cell, agent, other, 50.0)
+    assert hidden == [abs(one) > 1.0 for one in ahead]  # until three calls have shown it
+    assert not any(cell.host_clocks.hidden(one) for one in (agent, first, second))
     found = [one for one in world.truths.told if one.detector == "clock_skew"]
     assert {one.subject.removeprefix("host-"): one.must for one in found} == told
     world.sidecar.stop(50.0)

@@ -41,22 +41,23 @@ class Stalls(Failure):
 
         def look() -> bool:
             free = any(not one.runs for one in cell.agents if one.taking)
-            waits = any(cell.waiting.values())
-            if free and waits:
-                self._true(cell, begun_s, cell.clock.now)
-            return cell.stopped and not (free and waits)
+            waits_s = min((one.enqueued_heard_s for line in cell.waiting.values() for one in line
+                           if not one.depends_on), default=math.inf)  # fmt: skip
+            if free and waits_s < math.inf:
+                self._true(cell, begun_s, max(cell.clock.now, waits_s))
+            return cell.stopped and not (free and waits_s < math.inf)
 
         cell.clock.every(1.0, look)
         cell.clock.after(_STALLS_S, back)
 
     def _true(self, cell: Cell, begun_s: float, free_s: float) -> None:
-        """From the last hand-out on it may take three times the usual gap."""
+        """Once there is work, and who is free, nothing is handed out for so long."""
         heard = sorted(at_s for at_s in cell.account.handed if at_s < math.inf)
         gaps = sorted(after - before for before, after in pairwise(heard))
         usual_s = gaps[int(0.9 * len(gaps))] if gaps else 0.0
         base_s = max(free_s, heard[-1] if heard else begun_s)
         least_s = (heard[-1] if heard else begun_s) + _LEAST_S
-        true_s = max(base_s, least_s, base_s + _TIMES * max(usual_s, 10.0))
+        true_s = base_s + max(_LEAST_S, _TIMES * max(usual_s, 10.0))
         cell.truth(DISPATCHER, true_s, since_s=begun_s, early_s=max(0.0, true_s - least_s),
                    until_s=begun_s + _STALLS_S)  # fmt: skip
 

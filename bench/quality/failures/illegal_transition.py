@@ -49,8 +49,10 @@ class TooLate(Failure):
             waited_s = max(0.0, begun_s - attempt.running_heard_s)
             cell.account.accepts[attempt.kind.name].append(waited_s)
         since_s, recorded_s = final
-        cell.truth(attempt.subject, max(begun_s, recorded_s), since_s=since_s, attempt=attempt,
-                   failure=self, word=(DISPATCHER, cell.clock.now))  # fmt: skip
+        truth = cell.truth(attempt.subject, max(begun_s, recorded_s), since_s=since_s, failure=self,
+                           attempt=attempt, word=(DISPATCHER, cell.clock.now))  # fmt: skip
+        if cell.host_clocks.hidden(agent):
+            truth.blind = "its clock is off, and no calls show by how much"
         cell.clock.after(3.0, partial(self._end, cell, attempt, agent))
 
     def _end(self, cell: Cell, attempt: Attempt, agent: Process) -> None:
