@@ -32,6 +32,9 @@ _SLACK_US = 500_000
 _AT_ONCE: Final = 2
 """So many detectors look at the same time. Planning, most of it, keeps one core busy."""
 
+_MANY: Final = 50_000
+"""In a relation of so many rows each sign is looked for alone: that passes most of them by."""
+
 
 class Keeper(Protocol):
     """Where findings outlive the process."""
@@ -82,6 +85,7 @@ class Judge:
         self._abandon_us = us(abandon_s)
         self._place = place
         self._looked_us: dict[str, int] = {}
+        self._rows_of: dict[str, int] = {}
         self._looking = ThreadPoolExecutor(_AT_ONCE, "detector")
         self.open: dict[str, Finding] = {one.key: one for one in keeper.open_findings()}
         self._ended: dict[str, Finding] = {}
@@ -223,7 +227,8 @@ class Judge:
             for relation, sign in one.signs(now_us, settings, self._occurrence_s).items():
                 signs.setdefault(relation, {})[one.name] = sign
         worth: dict[str, bool | Exception] = {one.name: not one.only_if for one in due}
-        for met in self._looking.map(partial(_met, reader), signs.items()):
+        look = partial(_met, reader, self._rows_of)
+        for met in self._looking.map(look, signs.items()):
             for name, said in met.items():
                 worth[name] = worth[name] or said
         return worth
@@ -332,27 +337,36 @@ class Judge:
 
 
 def _met(
-    reader: duckdb.DuckDBPyConnection, asked: tuple[str, Mapping[str, str]]
+    reader: duckdb.DuckDBPyConnection,
+    rows_of: dict[str, int],
+    asked: tuple[str, Mapping[str, str]],
 ) -> dict[str, bool | Exception]:
-    """Return whose sign some row of a relation meets: one look at it serves them all."""
+    """Return whose sign some row of a relation meets. Of few rows, one look serves them all.
+
+    *rows_of* is how many rows each relation had last, and is kept up to date.
+    """
     relation, signs = asked
-    if len(signs) == 1:
-        [(name, sign)] = signs.items()
-        query = f"SELECT 1 FROM {relation} a WHERE {sign} LIMIT 1"
-    else:
-        each = ", ".join(f"max(CASE WHEN {sign} THEN 1 END)" for sign in signs.values())
-        query = f"SELECT {each} FROM {relation} a"
+    if len(signs) > 1:
+        few = rows_of.get(relation, 0) < _MANY
+        each = [f"max(CASE WHEN {sign} THEN 1 END)" for sign in signs.values()] if few else []
+        query = f"SELECT {', '.join(['count(*)', *each])} FROM {relation} a"
+        try:
+            with reader.cursor() as cursor:
+                rows_of[relation], *met = cursor.execute(query).fetchall()[0]
+        except Exception:  # noqa: BLE001 - whose it is, is found out below
+            few = False
+        if few:
+            return {name: bool(said) for name, said in zip(signs, met, strict=True)}
+    return {name: _is_met(reader, relation, sign) for name, sign in signs.items()}
+
+
+def _is_met(reader: duckdb.DuckDBPyConnection, relation: str, sign: str) -> bool | Exception:
+    query = f"SELECT 1 FROM {relation} a WHERE {sign} LIMIT 1"
     try:
         with reader.cursor() as cursor:
-            row = cursor.execute(query).fetchone()
+            return bool(cursor.execute(query).fetchall())
     except Exception as error:  # noqa: BLE001 - it is that detector's; the others carry on
-        if len(signs) == 1:
-            return {name: error}
-        met: dict[str, bool | Exception] = {}
-        for one in signs.items():
-            met |= _met(reader, (relation, dict([one])))
-        return met
-    return {name: bool(said) for name, said in zip(signs, row or [None], strict=True)}
+        return error
 
 
 def _dark(finding: Finding, to_us: int) -> Dark:

@@ -10,9 +10,10 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import detectors
+from model.units import us
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 SECTIONS: Final = ("Meaning", "Impact", "Diagnosis", "Mitigation")
 """Headings that every detector's docstring has, in this order: they become its runbook."""
@@ -56,6 +57,9 @@ class Case:
 class Detector:
     """One failure mode. See the package's documentation for what each part is for.
 
+    In `sql` and `only_if`, `{now}` is the moment of judgement, `{occurrence_us}` how long an
+    occurrence lasts, `{name}` a threshold, and `{name_us}` one in seconds (`name_s`) in whole
+    microseconds: times are compared with these, so that the engine can do it as it scans.
     `witness` is the side whose silence makes the verdict *unknown*; `covered_by` the measure
     (see `model.relations`) that shows that what is missed has been seen before, for the same
     service and name. `clears` is a SELECT of (subject, cleared_us): when that which ended a
@@ -123,11 +127,15 @@ class Detector:
     def _filled(
         self, now_us: int, settings: Mapping[str, Any], occurrence_s: float
     ) -> dict[str, object]:
-        thresholds = {
-            name: _threshold(name, settings.get(name, default), settings.get("overrides", ()))
-            for name, default in self.thresholds.items()
-        }
-        return {"now": now_us, "occurrence_us": round(occurrence_s * 1e6), **thresholds}
+        overrides = settings.get("overrides", ())
+        values: dict[str, object] = {"now": now_us, "occurrence_us": us(occurrence_s)}
+        for name, default in self.thresholds.items():
+            value = settings.get(name, default)
+            values[name] = _threshold(name, value, overrides, lambda said: repr(float(said)))
+            if name.endswith("_s"):
+                whole = f"{name.removesuffix('_s')}_us"
+                values[whole] = _threshold(name, value, overrides, lambda said: str(us(said)))
+        return values
 
     def sentence(self, row: Mapping[str, Any]) -> str:
         """Return what to do next, with the numbers of *row* filled in."""
@@ -162,8 +170,16 @@ def _like(glob: str) -> str:
     return plain.replace("*", "%").replace("?", "_")
 
 
-def _threshold(name: str, default: float, overrides: Sequence[Mapping[str, Any]]) -> str:
-    """Return a constant, or a CASE over the judged row (alias `a`) where there are overrides."""
+def _threshold(
+    name: str,
+    default: float,
+    overrides: Sequence[Mapping[str, Any]],
+    written: Callable[[float], str],
+) -> str:
+    """Return a constant, or a CASE over the judged row (alias `a`) where there are overrides.
+
+    *written* is how a number is written.
+    """
     cases = []
     for one in overrides:
         if name in one:
@@ -172,8 +188,8 @@ def _threshold(name: str, default: float, overrides: Sequence[Mapping[str, Any]]
                 for column in ("service", "queue", "name")
                 if column in one
             ]
-            cases.append(f"WHEN {' AND '.join(terms) or 'TRUE'} THEN {float(one[name])!r}")
-    constant = repr(float(default))
+            cases.append(f"WHEN {' AND '.join(terms) or 'TRUE'} THEN {written(one[name])}")
+    constant = written(default)
     return f"(CASE {' '.join(cases)} ELSE {constant} END)" if cases else constant
 
 

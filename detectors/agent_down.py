@@ -86,9 +86,9 @@ DETECTOR = Detector(
     },
     sql="""
 WITH known AS (
-  SELECT a.*, CAST(greatest({beats_missed} * a.interval_us, {silence_min_s} * 1e6) AS BIGINT)
-      AS limit_us, CAST({silence_min_s} * 1e6 AS BIGINT) AS least_us,
-    CAST({together_s} * 1e6 AS BIGINT) AS near_us, CAST({stop_grace_s} * 1e6 AS BIGINT) AS grace_us,
+  SELECT a.*, CAST(greatest({beats_missed} * a.interval_us, {silence_min_us}) AS BIGINT)
+      AS limit_us, {silence_min_us} AS least_us,
+    {together_us} AS near_us, {stop_grace_us} AS grace_us,
     CASE WHEN a.heard_us > g.to_us THEN a.heard_us ELSE g.to_us END AS known_us
   FROM (SELECT l.*, CAST(NULL AS VARCHAR) AS name, CAST(NULL AS VARCHAR) AS queue FROM lives l) a
   JOIN (SELECT coalesce(max(to_us), 0) AS to_us FROM gaps) g ON TRUE
@@ -254,7 +254,7 @@ ORDER BY since_us, subject""",
     only_if={
         "(SELECT l.*, NULL AS name, NULL AS queue FROM lives l)": (
             "a.next_us IS NOT NULL OR a.stopped_us IS NOT NULL OR a.newest = 1"
-            " AND a.interval_us IS NOT NULL AND {now} - a.heard_us > {silence_min_s} * 1e6"
+            " AND a.interval_us IS NOT NULL AND {now} - a.heard_us > {silence_min_us}"
         ),
     },
     cases=[

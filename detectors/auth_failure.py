@@ -66,14 +66,14 @@ WITH refused AS (
   SELECT a.namespace, a.service, a.peer, count(*) AS refused, min(a.at_us) AS begun_us,
     max(a.status_code) AS status_code, min(a.request_id) AS request_id
   FROM asked a
-  WHERE a.last_seen_us > {now} - {window_s} * 1e6 AND a.status_code IN (401, 403, 7, 16)
+  WHERE a.last_seen_us > {now} - {window_us} AND a.status_code IN (401, 403, 7, 16)
     AND NOT (a.status_code = 403 AND coalesce(a.quota_left, 1) <= 0)
   GROUP BY a.namespace, a.service, a.peer
 ), all_asked AS (
   SELECT a.namespace, a.service, a.peer, count(*) AS calls
   FROM asked a JOIN refused r ON r.namespace = a.namespace AND r.service = a.service
     AND r.peer = a.peer
-  WHERE a.last_seen_us > {now} - {window_s} * 1e6 AND a.ended
+  WHERE a.last_seen_us > {now} - {window_us} AND a.ended
   GROUP BY a.namespace, a.service, a.peer
 ), quotas AS (
   SELECT namespace, service, peer, name, queue, at_us, quota_limit
@@ -97,7 +97,7 @@ WITH refused AS (
   GROUP BY a.namespace, a.service, a.peer, t.last_us
   HAVING sum(CASE WHEN a.at_us > t.last_us THEN 1 ELSE 0 END) >= max({quota_calls_min})
     AND sum(CASE WHEN a.low THEN 0 ELSE 1 END) >= max({quota_calls_min})
-    AND sum(CASE WHEN a.low AND a.at_us < t.last_us - {overlap_s} * 1e6 THEN 1 ELSE 0 END) = 0
+    AND sum(CASE WHEN a.low AND a.at_us < t.last_us - {overlap_us} THEN 1 ELSE 0 END) = 0
 ), told AS (
   SELECT a.namespace, a.service, a.peer, a.begun_us, r.calls, a.refused, a.status_code,
     a.request_id, CAST(NULL AS DOUBLE) AS quota_was, CAST(NULL AS DOUBLE) AS quota_now

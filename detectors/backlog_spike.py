@@ -109,7 +109,7 @@ WITH latest AS (
   SELECT a.namespace, a.queue, min(a.at_us) AS first_at,
     coalesce(max(CASE WHEN a.empty THEN a.next_at END), min(a.at_us)) AS busy_at,
     coalesce(max(CASE WHEN a.empty OR a.moved THEN a.next_at END), min(a.at_us)) AS still_at,
-    coalesce(max(CASE WHEN a.at_us <= a.now_at - {window_s} * 1e6 THEN a.at_us END), 0) AS from_at
+    coalesce(max(CASE WHEN a.at_us <= a.now_at - {window_us} THEN a.at_us END), 0) AS from_at
   FROM ring a GROUP BY a.namespace, a.queue
 ), done AS (
   SELECT t.namespace AS namespace, t.queue AS queue,
@@ -173,20 +173,20 @@ WITH latest AS (
 ), middles AS (
   SELECT a.namespace AS namespace, a.queue AS queue, s.over_at AS over_at, s.falls AS falls,
     s.lag_s AS lag_s,
-    sum(CASE WHEN r.at_us >= a.first_at + {apart_s} * 1e6 THEN r.early ELSE 0 END) AS in_all,
-    sum(CASE WHEN r.at_us >= a.still_at + {apart_s} * 1e6 THEN r.early ELSE 0 END) AS in_still,
-    sum(CASE WHEN r.at_us >= s.over_at + {apart_s} * 1e6 THEN r.early ELSE 0 END) AS in_over,
-    sum(CASE WHEN r.at_us >= a.win_at + {apart_s} * 1e6 THEN r.early ELSE 0 END) AS in_window
+    sum(CASE WHEN r.at_us >= a.first_at + {apart_us} THEN r.early ELSE 0 END) AS in_all,
+    sum(CASE WHEN r.at_us >= a.still_at + {apart_us} THEN r.early ELSE 0 END) AS in_still,
+    sum(CASE WHEN r.at_us >= s.over_at + {apart_us} THEN r.early ELSE 0 END) AS in_over,
+    sum(CASE WHEN r.at_us >= a.win_at + {apart_us} THEN r.early ELSE 0 END) AS in_window
   FROM rates a
   JOIN stretches s ON s.namespace = a.namespace AND s.queue = a.queue
   JOIN (SELECT a.namespace, a.queue, a.at_us,
-      CASE WHEN a.at_us <= a.now_at - {apart_s} * 1e6 THEN 1 ELSE 0 END AS early FROM ring a) r
+      CASE WHEN a.at_us <= a.now_at - {apart_us} THEN 1 ELSE 0 END AS early FROM ring a) r
     ON r.namespace = a.namespace AND r.queue = a.queue
   GROUP BY a.namespace, a.queue, s.over_at, s.falls, s.lag_s
 ), judged AS (
   SELECT a.*, b.in_all AS in_all, b.over_at AS over_at, b.lag_s AS lag_s,
     (a.at_us - a.still_at) / 1e6 AS still_s,
-    CASE WHEN b.in_still > 0 AND a.at_us - a.still_at > {stopped_s} * 1e6
+    CASE WHEN b.in_still > 0 AND a.at_us - a.still_at > {stopped_us}
         AND (a.in_flight = 0 OR a.run_us IS NULL OR a.at_us - a.still_at > 3.0 * a.run_us)
         THEN 'stopped'
       WHEN b.over_at <= a.at_us AND (b.in_over > 0 OR b.in_all = 0)
@@ -202,7 +202,7 @@ SELECT a.namespace, a.queue AS subject, a.name, a.service, a.queue,
   CASE WHEN a.paused THEN 'info' WHEN a.what IN ('stopped', 'too old') THEN 'critical'
     ELSE 'warning' END AS severity,
   CASE WHEN a.in_all = 0 THEN 'too few samples yet'
-    WHEN {now} - a.last_seen_us > {stale_s} * 1e6 THEN 'the queue is no longer sampled'
+    WHEN {now} - a.last_seen_us > {stale_us} THEN 'the queue is no longer sampled'
     WHEN a.what = 'stopped' AND coalesce(a.in_flight, 1) > 0 AND a.run_us IS NULL
       THEN 'how long its tasks run, if any run, is not known' END AS unproven,
   a.what, a.depth, a.oldest_age_s,

@@ -98,7 +98,7 @@ WITH odd AS (
     a.received_us = a.received_last_us AS got_once, a.trace_id IS NOT NULL AND
       a.hop NOT LIKE 'request:%' AS spans
   FROM (SELECT c.*, c.callee AS service, c.task_name AS name FROM calls c) a
-  WHERE a.last_seen_us > {now} - {window_s} * 1e6
+  WHERE a.last_seen_us > {now} - {window_us}
     AND coalesce(a.sent_us, a.received_us) > a.first_seen_us - 3600000000
     AND (a.trace_broken OR a.caller IS NULL OR a.callee IS NULL
       OR a.caller_trace_id <> a.callee_trace_id OR a.caller_request_id <> a.callee_request_id
@@ -164,7 +164,7 @@ totals AS (
     SELECT a.namespace, coalesce(a.caller, 'callers unseen') AS caller,
       coalesce(a.callee, a.peer, 'callees unseen') AS callee, 1 AS n
     FROM (SELECT c.*, c.callee AS service, c.task_name AS name FROM calls c) a
-    WHERE a.last_seen_us > {now} - {window_s} * 1e6
+    WHERE a.last_seen_us > {now} - {window_us}
     UNION ALL
     SELECT h.namespace, h.caller, h.callee, 1 FROM halves h WHERE h.place = 1
   ) w GROUP BY namespace, caller, callee
@@ -184,10 +184,11 @@ ORDER BY since_us, subject""",
     " out otherwise than they went in (two trace IDs: {two_traces}, malformed traceparent:"
     " {malformed}, request ID lost: {lost}). Begin with request {request_id}.",
     only_if={
-        "calls": (
-            "a.trace_broken OR a.caller IS NULL OR a.callee IS NULL OR a.caller_trace_id <> "
-            "a.callee_trace_id OR a.caller_request_id <> a.callee_request_id OR "
-            "a.caller_request_id IS NOT NULL AND a.callee_request_id IS NULL"
+        "(SELECT c.*, c.callee AS service, c.task_name AS name FROM calls c)": (
+            "a.last_seen_us > {now} - {window_us} AND (a.trace_broken OR a.caller IS NULL OR "
+            "a.callee IS NULL OR a.caller_trace_id <> a.callee_trace_id OR a.caller_request_id <> "
+            "a.callee_request_id OR a.caller_request_id IS NOT NULL AND a.callee_request_id IS "
+            "NULL)"
         ),
     },
     cases=[

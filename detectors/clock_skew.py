@@ -82,7 +82,7 @@ WITH pairs AS (
     max(a.at_least_us) AS low_us, min(a.at_most_us) AS high_us, min(a.last_seen_us) AS since_us
   FROM (SELECT k.*, k.callee AS service, CAST(NULL AS VARCHAR) AS name,
     CAST(NULL AS VARCHAR) AS queue FROM clocks k) a
-  WHERE a.last_seen_us > {now} - {window_s} * 1e6
+  WHERE a.last_seen_us > {now} - {window_us}
   GROUP BY a.namespace, a.caller, a.callee, a.caller_instance, a.callee_instance
 ),
 places AS (
@@ -166,7 +166,7 @@ SELECT a.namespace, a.me AS subject, a.name, a.service, a.queue, a.since_us, a.i
 FROM (
   SELECT b.*, CAST(NULL AS VARCHAR) AS name, CAST(NULL AS VARCHAR) AS queue FROM blamed b
 ) a
-WHERE a.mine = 1 AND a.calls >= {calls_min} AND abs(a.ahead_us) > {offset_max_s} * 1e6
+WHERE a.mine = 1 AND a.calls >= {calls_min} AND abs(a.ahead_us) > {offset_max_us}
 QUALIFY row_number() OVER (PARTITION BY a.namespace, a.me ORDER BY a.unsure_us, a.peer) = 1
 ORDER BY since_us, subject""",
     fix="Look at the time service of {subject} ({service}): its clock is {offset_s} s {direction}"

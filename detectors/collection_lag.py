@@ -93,9 +93,9 @@ WITH slow AS (
     WHERE coalesce(m.phase, '') NOT IN ('call.sent', 'call.received')
       AND (m.end_us IS NOT NULL OR m.kind <> 'span')
   ) a
-  WHERE a.arrived_us >= {now} - {window_s} * 1e6 AND a.lag_us <= 3600000000
+  WHERE a.arrived_us >= {now} - {window_us} AND a.lag_us <= 3600000000
   GROUP BY a.namespace, coalesce(a.service, ''), a.way
-  HAVING sum(CASE WHEN a.lag_us >= {lag_max_s} * 1e6 THEN 1 ELSE 0 END) >= 0.05 * count(*)
+  HAVING sum(CASE WHEN a.lag_us >= {lag_max_us} THEN 1 ELSE 0 END) >= 0.05 * count(*)
     AND count(*) >= max({signals_min})
 ),
 beside AS (
@@ -130,8 +130,8 @@ heard AS (
       WHEN o.arrived_us > o.since_us + o.window_us // 3 THEN 2
       WHEN o.arrived_us > o.since_us THEN 1 ELSE 0 END AS third
   FROM (
-    SELECT a.*, CAST({window_s} * 1e6 AS BIGINT) AS window_us,
-      CAST({now} - {window_s} * 1e6 AS BIGINT) AS since_us,
+    SELECT a.*, {window_us} AS window_us,
+      {now} - {window_us} AS since_us,
       coalesce((SELECT max(g.to_us) FROM gaps g WHERE g.way = 'push'), 0) AS back_us
     FROM (
       SELECT m.namespace, coalesce(m.service, '') AS service, m.way, m.instance, m.queue,
@@ -170,9 +170,9 @@ near AS (
 judged AS (
   SELECT a.namespace AS namespace, a.service AS service, a.way AS way, a.instance AS instance,
     a.arrived_us AS arrived_us, a.lag_us AS lag_us, a.third AS third,
-    CASE WHEN a.lag_us > {lag_max_s} * 1e6 THEN 1 ELSE 0 END AS late,
-    CASE WHEN a.lag_us > {lag_max_s} * 1e6 AND NOT (n.least_us < {lag_max_s} * 1e6
-        AND coalesce(a.over_us, a.lag_us) <= {lag_max_s} * 1e6) THEN 1 ELSE 0 END AS surely
+    CASE WHEN a.lag_us > {lag_max_us} THEN 1 ELSE 0 END AS late,
+    CASE WHEN a.lag_us > {lag_max_us} AND NOT (n.least_us < {lag_max_us}
+        AND coalesce(a.over_us, a.lag_us) <= {lag_max_us}) THEN 1 ELSE 0 END AS surely
   FROM heard a
   JOIN near n ON n.namespace = a.namespace AND n.service = a.service AND n.way = a.way
   WHERE a.third > 0 AND NOT EXISTS (SELECT 1 FROM pauses p WHERE p.namespace = a.namespace
@@ -217,7 +217,8 @@ ORDER BY since_us, subject""",
     " instances, such as {instance}).",
     only_if={
         "(SELECT m.*, m.task_name AS name FROM marks m)": (
-            "a.arrived_us - coalesce(a.end_us, a.ts_us) >= {lag_max_s} * 1e6"
+            "a.arrived_us >= {now} - {window_us} AND"
+            " a.arrived_us - coalesce(a.end_us, a.ts_us) >= {lag_max_us}"
         ),
     },
     cases=[

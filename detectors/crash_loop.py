@@ -75,12 +75,12 @@ WITH busy AS (
   FROM (SELECT i.*, coalesce(i.host, i.instance) AS place, CAST(NULL AS VARCHAR) AS name,
       CAST(NULL AS VARCHAR) AS queue
     FROM instances i WHERE i.service <> '' AND i.instance || i.boot <> '') a
-  WHERE a.last_seen_us > {now} - {remember_s} * 1e6
-    AND coalesce(a.stopped_us, a.last_us) - a.first_us < {short_life_s} * 1e6
+  WHERE a.last_seen_us > {now} - {remember_us}
+    AND coalesce(a.stopped_us, a.last_us) - a.first_us < {short_life_us}
   GROUP BY a.namespace, a.service, a.place HAVING count(*) >= max({ends_min})
 ), roles AS (
   SELECT a.namespace, a.service, max(a.beat_s) AS beat_s, max(a.lived_us) AS longest_us,
-    max(CASE WHEN a.lived_us >= {short_life_s} * 1e6 THEN a.first_us END) AS fresh_us
+    max(CASE WHEN a.lived_us >= {short_life_us} THEN a.first_us END) AS fresh_us
   FROM (SELECT i.*, coalesce(i.stopped_us, i.last_us) - i.first_us AS lived_us,
       CAST(NULL AS VARCHAR) AS name, CAST(NULL AS VARCHAR) AS queue
     FROM instances i JOIN (SELECT DISTINCT namespace, service FROM busy) b
@@ -107,14 +107,14 @@ WITH busy AS (
   JOIN roles r ON r.namespace = i.namespace AND r.service = i.service
   WHERE i.instance || i.boot <> ''
 ), judged AS (
-  SELECT a.*, a.end_us - a.first_us >= {short_life_s} * 1e6 OR a.stopped_us IS NULL
-      AND a.beat_s IS NULL AND {now} - a.first_seen_us >= {short_life_s} * 1e6 AS lasted,
+  SELECT a.*, a.end_us - a.first_us >= {short_life_us} OR a.stopped_us IS NULL
+      AND a.beat_s IS NULL AND {now} - a.first_seen_us >= {short_life_us} AS lasted,
     a.stopped_us IS NULL AND ({now} - a.last_seen_us <= {beats_missed} * a.beat_s * 1e6
       OR a.beat_s IS NULL AND a.next_first_us IS NULL) AS living
   FROM lives a
-  WHERE a.last_seen_us > {now} - {remember_s} * 1e6
+  WHERE a.last_seen_us > {now} - {remember_us}
     AND a.end_us > a.last_seen_us - 3600000000
-    AND (a.beat_s IS NOT NULL OR a.longest_us >= {short_life_s} * 1e6)
+    AND (a.beat_s IS NOT NULL OR a.longest_us >= {short_life_us})
 ), places AS (
   SELECT namespace, service, place, max(CASE WHEN lasted THEN first_us ELSE 0 END) AS good_us,
     max(CASE WHEN living THEN 1 ELSE 0 END) AS living, max(last_seen_us) AS heard_us
@@ -143,7 +143,7 @@ WITH busy AS (
   SELECT a.namespace, a.service, a.place, min(b.first_us) AS begun_us
   FROM ends a JOIN ends b ON b.namespace = a.namespace AND b.service = a.service
     AND b.place = a.place AND b.number = a.number - CAST({ends_min} AS BIGINT) + 1
-  WHERE a.end_us - b.end_us <= {window_s} * 1e6
+  WHERE a.end_us - b.end_us <= {window_us}
   GROUP BY a.namespace, a.service, a.place
 ), told AS (
   SELECT a.namespace, a.service, a.place, a.name, a.queue, l.begun_us, count(*) AS ends,
@@ -151,7 +151,7 @@ WITH busy AS (
     max(a.end_us - a.first_us) / 1e6 AS lived_s, max(a.heard_us) AS heard_us,
     max(a.instance) AS instance, max(a.some_living) AS living,
     max(a.fresh_us) AS fresh_us,
-    max(CASE WHEN a.first_us - a.before_first_us <= {window_s} * 1e6
+    max(CASE WHEN a.first_us - a.before_first_us <= {window_us}
       THEN a.first_us - a.before_first_us END) AS apart_us
   FROM ends a JOIN loops l ON l.namespace = a.namespace AND l.service = a.service
     AND l.place = a.place
@@ -160,14 +160,14 @@ WITH busy AS (
 )
 SELECT a.namespace, a.service || ' on ' || a.place AS subject, a.name, a.service, a.queue,
   a.begun_us AS since_us,
-  CASE WHEN a.given_up OR a.last_us - a.begun_us > {window_s} * 1e6
+  CASE WHEN a.given_up OR a.last_us - a.begun_us > {window_us}
     THEN 'critical' ELSE 'warning' END AS severity,
   a.place AS host, a.instance, a.ends, a.unsaid, a.lived_s, ({now} - a.heard_us) / 1e6 AS silent_s,
   CASE WHEN a.given_up THEN 'it is started no more, and nothing lives'
     ELSE 'it is started again and again' END AS state
 FROM (
   SELECT a.*, a.living = 0
-    AND {now} - a.heard_us > greatest({given_up_s} * 1e6, 3.0 * coalesce(a.apart_us, 0)) AS given_up
+    AND {now} - a.heard_us > greatest({given_up_us}, 3.0 * coalesce(a.apart_us, 0)) AS given_up
   FROM told a
 ) a
 WHERE NOT (a.given_up AND coalesce(a.fresh_us, 0) > a.last_us)

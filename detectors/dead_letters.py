@@ -53,7 +53,7 @@ WITH letters AS (
     coalesce(a.reason, 'no reason given') AS reason
   FROM attempts a
   WHERE a.dead_lettered_seen_us > {now} - {occurrence_us}
-    AND a.dead_lettered_us >= a.dead_lettered_seen_us - {old_s} * 1e6
+    AND a.dead_lettered_us >= a.dead_lettered_seen_us - {old_us}
 ), reasons AS (
   SELECT namespace, service, queue, name, count(DISTINCT reason) AS reasons
   FROM letters GROUP BY namespace, service, queue, name

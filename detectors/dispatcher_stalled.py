@@ -126,12 +126,12 @@ last AS (
 ),
 idle AS (
   SELECT a.namespace, a.service, a.handed_us, a.did_us,
-    CAST({stall_min_s} * 1e6 AS BIGINT) AS least_us, {gap_times} AS gap_times,
-    CAST({silence_min_s} * 1e6 AS BIGINT) AS silence_us
+    {stall_min_us} AS least_us, {gap_times} AS gap_times,
+    {silence_min_us} AS silence_us
   FROM (SELECT namespace, service, max(handed_us) AS handed_us, max(did_us) AS did_us,
       CAST(NULL AS VARCHAR) AS name, CAST(NULL AS VARCHAR) AS queue
     FROM last WHERE did_us IS NOT NULL GROUP BY namespace, service) a
-  WHERE {now} - coalesce(a.handed_us, a.did_us) > {stall_min_s} * 1e6
+  WHERE {now} - coalesce(a.handed_us, a.did_us) > {stall_min_us}
 ),
 past AS (
   SELECT o.namespace, coalesce(o.service, '') AS service, coalesce(o.queue, '') AS queue,
@@ -274,7 +274,7 @@ FROM attempts WHERE coalesce(running_us, sign_us) IS NOT NULL GROUP BY 1, 2""",
     only_if={
         "open_attempts": (
             "a.running_us IS NULL AND a.sign_us IS NULL AND a.recorded_us IS NULL AND "
-            "{now} - a.enqueued_seen_us > {stall_min_s} * 1e6"
+            "{now} - a.enqueued_seen_us > {stall_min_us}"
         ),
         "open_dues": "a.expected_us IS NOT NULL AND a.due_us < {now} + 600000000",
     },

@@ -233,22 +233,22 @@ SELECT a.namespace, a.task AS subject, a.name, a.service, a.queue, a.started_us 
   a.task, a.attempt, a.first_attempt, a.agent, a.other_agent, a.agent_service, a.host, a.outcome,
   a.first_outcome, a.width_us / 2e6 AS clocks_within_s,
   CASE WHEN a.overlap_us > 0 THEN a.overlap_us / 1e6 ELSE 0.0 END AS overlap_s,
-  CASE WHEN a.overlap_us <= {overlap_min_s} * 1e6 AND a.redone = 0 THEN a.sign_seen_us END
+  CASE WHEN a.overlap_us <= {overlap_min_us} AND a.redone = 0 THEN a.sign_seen_us END
     AS word_due_us,
   'dispatcher' AS word_side, a.first_finished_seen_us AS heard_us
 FROM weighed a
 LEFT JOIN unasked u ON u.namespace = a.namespace AND u.task = a.task AND u.agent = a.agent
   AND u.sign_seen_us = a.sign_seen_us
-WHERE a.overlap_us > {overlap_min_s} * 1e6 OR a.redone = 1
-  OR a.unasked = 1 AND {now} - a.sign_seen_us >= {late_s} * 1e6
-    AND (u.next_us - a.sign_seen_us < 20000000 OR {now} - u.next_us >= {late_s} * 1e6)
+WHERE a.overlap_us > {overlap_min_us} OR a.redone = 1
+  OR a.unasked = 1 AND {now} - a.sign_seen_us >= {late_us}
+    AND (u.next_us - a.sign_seen_us < 20000000 OR {now} - u.next_us >= {late_us})
 QUALIFY row_number() OVER (PARTITION BY a.namespace, a.task
   ORDER BY a.overlap_us DESC, a.attempt, a.agent, a.other_agent, a.first_attempt) = 1
 UNION ALL
 SELECT a.namespace, a.task, a.name, a.service, a.queue, min(a.started_us), a.task, a.attempt,
   a.attempt, a.agent, a.agent, a.agent_service, a.host, a.outcome, a.outcome, 0.0,
   max(a.overlap_us) / 1e6, CAST(NULL AS BIGINT), 'dispatcher', CAST(NULL AS BIGINT)
-FROM twice a WHERE a.least_us > {overlap_min_s} * 1e6
+FROM twice a WHERE a.least_us > {overlap_min_us}
 GROUP BY a.namespace, a.task, a.name, a.service, a.queue, a.attempt, a.agent, a.agent_service,
   a.host, a.outcome
 ORDER BY since_us, subject""",

@@ -94,7 +94,7 @@ FROM (
   WHERE c.committed_us IS NOT NULL AND c.received_us = c.received_last_us
     AND coalesce(g.purpose, '') IN (coalesce(c.purpose, ''), '')
 ) a
-WHERE a.after_us > {{clock_margin_s}} * 1e6
+WHERE a.after_us > {{clock_margin_us}}
   AND NOT EXISTS (SELECT 1 FROM near w WHERE w.namespace = a.namespace
     AND w.request_id = a.request_id AND w.ok_us IS NOT NULL AND w.purpose = a.purpose)
 QUALIFY row_number() OVER (PARTITION BY a.namespace, a.subject ORDER BY a.after_us DESC, a.task) = 1

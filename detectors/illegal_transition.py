@@ -208,8 +208,8 @@ after_final AS (
     a.recorded_seen_us AS heard_us, u.heard_us AS word_due_us
   FROM closed_again a JOIN unasked u ON u.namespace = a.namespace AND u.task = a.task
     AND u.attempt = a.attempt
-  WHERE {now} - u.heard_us >= {late_s} * 1e6
-    AND (u.next_us - u.heard_us < 20000000 OR {now} - u.next_us >= {late_s} * 1e6)
+  WHERE {now} - u.heard_us >= {late_us}
+    AND (u.next_us - u.heard_us < 20000000 OR {now} - u.next_us >= {late_us})
 ),
 handed_out AS (
   SELECT c.namespace AS namespace, c.task AS task, c.attempt AS attempt, c.name AS name,
@@ -288,18 +288,18 @@ FROM (
     AND max(CASE WHEN by_us > 0 AND first_us <= since_us THEN 1 ELSE 0 END)
       >= max(CASE WHEN by_us <= 0 AND ended_us IS NOT NULL THEN 1 ELSE 0 END)
 ) a
-WHERE a.by_us > {order_margin_s} * 1e6
+WHERE a.by_us > {order_margin_us}
 QUALIFY row_number() OVER (PARTITION BY a.namespace, a.task, a.attempt
   ORDER BY a.since_us, a.what) = 1
 ORDER BY since_us, subject""",
     fix="Check what {task} has done on {agent}, and undo it if need be: {what}, by {by_s} s.",
     only_if={
         "attempts": (
-            "a.depends_on IS NOT NULL OR a.recorded_us IS NOT NULL AND (a.started_last_us > "
-            "a.recorded_us OR a.running_us > a.recorded_last_us OR a.started_seen_us > "
-            "a.recorded_seen_us)"
+            "a.depends_on IS NOT NULL OR a.last_seen_us > {now} - {occurrence_us} AND"
+            " (a.started_last_us > a.recorded_us OR a.running_us > a.recorded_last_us OR"
+            " a.started_seen_us > a.recorded_seen_us)"
         ),
-        "runs": "a.finished_us < a.started_us",
+        "runs": "a.last_seen_us > {now} - {occurrence_us} AND a.finished_us < a.started_us",
     },
     cases=[
         Case(

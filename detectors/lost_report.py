@@ -52,7 +52,7 @@ DETECTOR = Detector(
     sql="""
 SELECT a.namespace AS namespace, a.task || '/' || CAST(a.attempt AS VARCHAR) AS subject,
   a.name AS name, a.service AS service, a.queue AS queue, a.finished_us AS since_us,
-  CAST(a.finished_seen_us + {report_grace_s} * 1e6 AS BIGINT) AS deadline_us,
+  a.finished_seen_us + {report_grace_us} AS deadline_us,
   least(a.finished_seen_us, a.finished_us + coalesce(c.lag_us, 0)) AS heard_us,
   a.finished_seen_us + CAST(greatest(2000000, 1.5 * coalesce(l.p95_us, 10000000)) AS BIGINT)
     AS word_due_us,
@@ -74,7 +74,7 @@ LEFT JOIN learned l ON l.namespace = a.namespace AND l.measure = 'record' AND l.
   AND l.service = coalesce(a.service, '') AND l.key = coalesce(a.name, '')
 WHERE a.finished_us IS NOT NULL AND a.recorded_us IS NULL AND a.requeued_us IS NULL
   AND a.dead_lettered_us IS NULL AND coalesce(a.reports, TRUE) AND NOT a.joined_late
-  AND {now} - a.finished_seen_us > {report_grace_s} * 1e6
+  AND {now} - a.finished_seen_us > {report_grace_us}
 ORDER BY since_us, subject""",
     clears="""
 SELECT namespace, task || '/' || CAST(attempt AS VARCHAR) AS subject,
@@ -85,7 +85,7 @@ FROM attempts WHERE recorded_us IS NOT NULL OR requeued_us IS NOT NULL""",
     only_if={
         "open_attempts": (
             "a.finished_us IS NOT NULL AND a.recorded_us IS NULL AND {now} - a.finished_seen_us > "
-            "{report_grace_s} * 1e6"
+            "{report_grace_us}"
         ),
     },
     cases=[

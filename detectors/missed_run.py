@@ -72,8 +72,8 @@ WITH known AS (
         WHEN a.began_last_us IS NULL THEN coalesce(a.run_grace_s, 0) ELSE 0 END) * 1e6 AS BIGINT)
       AS start_us,
     CAST(coalesce(a.run_grace_s, {run_grace_s}) * 1e6 AS BIGINT) AS run_us,
-    a.fired_last_us + CAST({early_s} * 1e6 AS BIGINT) AS fired_until_us,
-    CAST({told_late_s} * 1e6 AS BIGINT) AS told_late_us, CAST({dark_s} * 1e6 AS BIGINT) AS dark_us
+    a.fired_last_us + {early_us} AS fired_until_us,
+    {told_late_us} AS told_late_us, {dark_us} AS dark_us
   FROM (SELECT s.*, s.schedule AS name FROM schedules s
     WHERE s.fired_us IS NOT NULL AND NOT coalesce(s.paused, FALSE)) a
 ),

@@ -77,7 +77,7 @@ WITH late AS (
     SELECT a.*, l.p99_us, CASE WHEN a.timeout_s IS NOT NULL
         THEN CAST((a.timeout_s + {limit_grace_s}) * 1e6 AS BIGINT)
       WHEN l.n >= {samples_min}
-        THEN CAST(greatest({usual_times} * l.p99_us, {floor_s} * 1e6) AS BIGINT) END AS limit_us
+        THEN CAST(greatest({usual_times} * l.p99_us, {floor_us}) AS BIGINT) END AS limit_us
     FROM (
       SELECT o.namespace, o.task, o.attempt, o.name, o.service, o.queue, o.agent,
         o.agent_service, o.request_id, o.timeout_s, o.sign_last_us, o.sign_last_seen_us, o.beat_s,

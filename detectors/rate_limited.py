@@ -59,14 +59,14 @@ WITH limited AS (
     min(a.caller_instance) AS an_instance, max(a.quota_limit) AS quota_limit,
     min(a.request_id) AS request_id
   FROM asked a
-  WHERE a.last_seen_us > {now} - {window_s} * 1e6
+  WHERE a.last_seen_us > {now} - {window_us}
     AND (a.status_code IN (429, 8) OR a.status_code = 403 AND a.quota_left <= 0)
   GROUP BY a.namespace, a.service, a.peer
 ), every AS (
   SELECT a.namespace, a.service, a.peer, count(*) AS calls
   FROM asked a JOIN limited l ON l.namespace = a.namespace AND l.service = a.service
     AND l.peer = a.peer
-  WHERE a.last_seen_us > {now} - {window_s} * 1e6 AND a.ended
+  WHERE a.last_seen_us > {now} - {window_us} AND a.ended
   GROUP BY a.namespace, a.service, a.peer
 )
 SELECT a.namespace,

@@ -106,7 +106,7 @@ WITH asked AS (
       CASE WHEN c.ok_us IS NOT NULL OR c.caller IS NULL AND c.committed_us IS NOT NULL THEN 1
         ELSE 0 END AS good
     FROM calls c WHERE c.task IS NOT NULL AND coalesce(c.purpose, '') <> 'heartbeat'
-  ) a WHERE a.first_seen_us > {now} - {window_s} * 1e6
+  ) a WHERE a.first_seen_us > {now} - {window_us}
     AND a.at_us > a.first_seen_us - 3600000000
 ),
 failing AS (
@@ -114,7 +114,7 @@ failing AS (
 ),
 again AS (
   SELECT DISTINCT a.namespace, a.task FROM attempts a
-  WHERE a.attempt >= 2 AND a.first_seen_us > {now} - {window_s} * 1e6 AND NOT a.late
+  WHERE a.attempt >= 2 AND a.first_seen_us > {now} - {window_us} AND NOT a.late
 ),
 tries AS (
   SELECT c.namespace AS namespace, c.task AS task, c.kind AS kind, c.way AS way,
@@ -139,7 +139,7 @@ tries AS (
       ELSE a.first_seen_us END,
     coalesce(a.recorded_seen_us, a.finished_seen_us, a.requeued_seen_us)
   FROM attempts a
-  WHERE a.first_seen_us > {now} - {window_s} * 1e6
+  WHERE a.first_seen_us > {now} - {window_us}
     AND EXISTS (SELECT 1 FROM again g WHERE g.namespace = a.namespace AND g.task = a.task)
 ),
 one_each AS (
@@ -166,8 +166,8 @@ tasks AS (
   SELECT a.namespace, a.task, a.kind, a.service, a.name, a.queue, a.n, a.first_us,
     a.first_pause_us, a.last_pause_us,
     CASE WHEN a.n > {tries_max} THEN 1 ELSE 0 END AS many,
-    CASE WHEN a.last_pause_us <= greatest(a.first_pause_us * {growth_min}, {pause_min_s} * 1e6)
-      AND a.last_pause_us < {pause_max_s} * 1e6 THEN 1 ELSE 0 END AS flat
+    CASE WHEN a.last_pause_us <= greatest(a.first_pause_us * {growth_min}, {pause_min_us})
+      AND a.last_pause_us < {pause_max_us} THEN 1 ELSE 0 END AS flat
   FROM (
     SELECT namespace, task, kind, max(service) AS service, max(name) AS name, max(queue) AS queue,
       max(n) AS n, min(at_us) AS first_us, max(at_us) AS last_us, sum(good) AS good,
@@ -176,7 +176,7 @@ tasks AS (
       row_number() OVER (PARTITION BY namespace, task, kind ORDER BY max(n) DESC, way DESC) AS told
     FROM spaced WHERE n >= 3 GROUP BY namespace, task, kind, way
   ) a
-  WHERE a.told = 1 AND a.good <= 1 AND a.last_us - a.first_us <= {window_s} * 1e6
+  WHERE a.told = 1 AND a.good <= 1 AND a.last_us - a.first_us <= {window_us}
 )
 SELECT a.namespace, coalesce(a.service, '') || '/' || coalesce(a.name, '') || ' ' || a.kind
     AS subject, a.name, a.service, CASE WHEN min(a.queue) = max(a.queue) THEN min(a.queue) END
@@ -198,7 +198,7 @@ ORDER BY since_us, subject""",
             "a.task IS NOT NULL AND (a.sent_us < a.sent_last_us OR a.ok_us IS NULL AND (a.caller "
             "IS NOT NULL OR a.committed_us IS NULL))"
         ),
-        "attempts": "a.attempt >= 2 AND a.first_seen_us > {now} - {window_s} * 1e6",
+        "attempts": "a.attempt >= 2 AND a.first_seen_us > {now} - {window_us}",
     },
     cases=[
         Case(

@@ -48,18 +48,22 @@ SELECT a.namespace AS namespace, a.task || '/' || CAST(a.attempt AS VARCHAR) AS 
   a.interval_us / 1e6 AS interval_s, a.limit_us / 1e6 AS limit_s
 FROM (
   SELECT a.*,
-    CAST(greatest({beats_missed} * a.interval_us, {silence_min_s} * 1e6) AS BIGINT) AS limit_us
+    CAST(greatest({beats_missed} * a.interval_us, {silence_min_us}) AS BIGINT) AS limit_us
   FROM (
-    SELECT o.*, coalesce(o.beat_s * 1e6, l.p99_us) AS interval_us
-    FROM open_attempts o
-    LEFT JOIN learned l ON l.namespace = o.namespace AND l.measure = 'beat' AND l.n >= 3
-      AND l.service = coalesce(o.service, '') AND l.key = coalesce(o.name, '')
-    WHERE o.sign_us IS NOT NULL AND coalesce(o.started_us, o.accepted_us, o.beat_us) IS NOT NULL
-      AND o.finished_us IS NULL AND o.recorded_us IS NULL AND o.requeued_us IS NULL
-      AND o.dead_lettered_us IS NULL AND o.yielded_us IS NULL
-      -- whose report is on its way has ended, though the word of it was lost
-      AND coalesce(o.report_call, o.report_answer) IS NULL
-      AND o.sign_last_us > o.sign_last_seen_us - 3600000000
+    SELECT a.*, coalesce(a.beat_s * 1e6, l.p99_us) AS interval_us
+    FROM (
+      SELECT a.* FROM open_attempts a
+      -- most are heard of all the time: only those that are not are worth a join
+      WHERE {now} - a.sign_last_seen_us > {silence_min_us}
+        AND coalesce(a.started_us, a.accepted_us, a.beat_us) IS NOT NULL AND a.sign_us IS NOT NULL
+        AND a.finished_us IS NULL AND a.recorded_us IS NULL AND a.requeued_us IS NULL
+        AND a.dead_lettered_us IS NULL AND a.yielded_us IS NULL
+        -- whose report is on its way has ended, though the word of it was lost
+        AND coalesce(a.report_call, a.report_answer) IS NULL
+        AND a.sign_last_us > a.sign_last_seen_us - 3600000000
+    ) a
+    LEFT JOIN learned l ON l.namespace = a.namespace AND l.measure = 'beat' AND l.n >= 3
+      AND l.service = coalesce(a.service, '') AND l.key = coalesce(a.name, '')
   ) a WHERE a.interval_us IS NOT NULL
 ) a
 LEFT JOIN fates g ON g.namespace = a.namespace AND g.instance = a.agent
@@ -81,7 +85,7 @@ FROM attempts WHERE sign_us IS NOT NULL""",
     only_if={
         "open_attempts": (
             "a.finished_us IS NULL AND a.recorded_us IS NULL AND a.yielded_us IS NULL AND {now} - "
-            "a.sign_last_seen_us > {silence_min_s} * 1e6"
+            "a.sign_last_seen_us > {silence_min_us}"
         ),
     },
     cases=[

@@ -90,11 +90,11 @@ DETECTOR = Detector(
     },
     sql="""
 WITH spread AS (
-  SELECT a.namespace, a.service, CAST(floor(a.bin_us / ({bin_s} * 1e6)) AS BIGINT) AS x, a.bucket,
+  SELECT a.namespace, a.service, CAST(floor(a.bin_us / {bin_us}) AS BIGINT) AS x, a.bucket,
     sum(a.n) AS n
   FROM (SELECT r.*, CAST(NULL AS VARCHAR) AS name, CAST(NULL AS VARCHAR) AS queue FROM rates r
     WHERE r.measure = 'answer' AND r.key = 'report') a
-  WHERE a.bin_us > {now} - {window_s} * 1e6 AND a.bin_us <= {now}
+  WHERE a.bin_us > {now} - {window_us} AND a.bin_us <= {now}
   GROUP BY a.namespace, a.service, x, a.bucket
 ), summed AS (
   SELECT namespace, service, x, bucket, n,
@@ -108,7 +108,7 @@ WITH spread AS (
   FROM (SELECT s.*, CAST(NULL AS VARCHAR) AS name, CAST(NULL AS VARCHAR) AS queue FROM summed s) a
   GROUP BY namespace, service, x HAVING max(total) >= max({bin_calls_min})
 ), demand AS (
-  SELECT a.namespace, CAST(floor(a.bin_us / ({bin_s} * 1e6)) AS BIGINT) AS x, sum(a.n) AS n
+  SELECT a.namespace, CAST(floor(a.bin_us / {bin_us}) AS BIGINT) AS x, sum(a.n) AS n
   FROM (SELECT r.*, CAST(NULL AS VARCHAR) AS name, CAST(NULL AS VARCHAR) AS queue FROM rates r
     WHERE r.measure = 'run') a
   GROUP BY a.namespace, x
@@ -147,7 +147,7 @@ WITH spread AS (
   WHERE purpose = 'report' AND limit_s IS NOT NULL GROUP BY namespace
 )
 SELECT a.namespace, a.service AS subject, a.name, a.service, a.queue,
-  CAST(a.first_x * {bin_s} * 1e6 AS BIGINT) AS since_us,
+  a.first_x * {bin_us} AS since_us,
   a.before_s, a.now_s, a.before25_s, a.now25_s,
   greatest(a.slope, a.slope25) * 60 / {bin_s} AS rise_s_per_min,
   a.load_before, a.load_now, a.limit_s, a.n AS calls,

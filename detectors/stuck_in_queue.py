@@ -79,7 +79,7 @@ WITH waiting AS (
 ),
 long AS (
   SELECT a.* FROM waiting a
-  WHERE {now} - a.known_us > {queue_grace_s} * 1e6 AND a.queue IS NOT NULL
+  WHERE {now} - a.known_us > {queue_grace_us} AND a.queue IS NOT NULL
     AND NOT EXISTS (SELECT 1 FROM paused p WHERE p.namespace = a.namespace AND p.queue = a.queue)
 ),
 newest AS (
@@ -132,7 +132,7 @@ covered AS (
 behind AS (
   SELECT DISTINCT a.namespace FROM (SELECT i.*, CAST(NULL AS VARCHAR) AS name,
       CAST(NULL AS VARCHAR) AS queue FROM instances i WHERE i.side = 'dispatcher') a
-  WHERE a.last_seen_us > {now} - 600000000 AND a.last_seen_us - a.last_us > {lag_max_s} * 1e6
+  WHERE a.last_seen_us > {now} - 600000000 AND a.last_seen_us - a.last_us > {lag_max_us}
 ),
 stuck AS (
   SELECT a.namespace AS namespace, a.queue AS queue, a.service AS service, a.name AS name,
@@ -186,7 +186,7 @@ SELECT a.namespace, a.queue AS subject, a.name, a.service, a.queue, a.since_us, 
       || ' that came later were taken' END AS told
 FROM (
   SELECT a.namespace AS namespace, a.queue AS queue, a.name AS name, a.service AS service,
-    a.since_us AS since_us, CASE WHEN {now} - a.seen_us > {sample_age_s} * 1e6
+    a.since_us AS since_us, CASE WHEN {now} - a.seen_us > {sample_age_us}
         THEN 'the queue has not been sampled since'
       WHEN a.served = 0 AND u.queue IS NULL
         THEN 'no consumer and no task of it were ever seen: it may be a dead-letter queue' END
@@ -196,7 +196,7 @@ FROM (
     CAST(NULL AS VARCHAR) AS example
   FROM bare a
   LEFT JOIN used u ON u.namespace = a.namespace AND u.queue = a.queue
-  WHERE a.until_us - a.since_us > {consumer_grace_s} * 1e6
+  WHERE a.until_us - a.since_us > {consumer_grace_us}
     AND NOT EXISTS (SELECT 1 FROM paused p WHERE p.namespace = a.namespace AND p.queue = a.queue)
   UNION ALL
   SELECT namespace, queue, CASE WHEN min(name) = max(name) THEN min(name) END, max(service),
@@ -214,7 +214,7 @@ ORDER BY since_us, subject""",
     only_if={
         "open_attempts": (
             "a.running_us IS NULL AND a.sign_us IS NULL AND a.recorded_us IS NULL AND {now} - "
-            "a.enqueued_seen_us > {queue_grace_s} * 1e6"
+            "a.enqueued_seen_us > {queue_grace_us}"
         ),
         "samples": "a.depth > 0 AND a.consumers = 0",
     },

@@ -84,16 +84,16 @@ WHERE {now} - a.told_us > a.grace_us
     AND s.log_seen_us IS NOT NULL)
   AND NOT EXISTS (SELECT 1 FROM marks m WHERE m.namespace = a.namespace AND m.severity >= 17
     AND m.kind = 'log' AND m.request_id = a.request_id
-    AND m.ts_us BETWEEN a.failed_at - 1000000 AND a.failed_at + {error_grace_s} * 1e6)
+    AND m.ts_us BETWEEN a.failed_at - 1000000 AND a.failed_at + {error_grace_us})
   AND NOT EXISTS (SELECT 1 FROM marks m WHERE m.namespace = a.namespace AND m.severity >= 17
     AND m.kind = 'log' AND m.task = a.task AND m.service = a.service
-    AND m.ts_us BETWEEN a.failed_at - 1000000 AND a.failed_at + {error_grace_s} * 1e6)
+    AND m.ts_us BETWEEN a.failed_at - 1000000 AND a.failed_at + {error_grace_us})
   AND NOT EXISTS (SELECT 1 FROM calls r WHERE r.namespace = a.namespace AND r.purpose = a.purpose
     AND r.hop <> a.hop AND r.task = a.task
-    AND r.sent_us >= a.failed_at AND r.sent_us <= a.failed_at + {retry_grace_s} * 1e6)
+    AND r.sent_us >= a.failed_at AND r.sent_us <= a.failed_at + {retry_grace_us})
   AND NOT (a.task IS NULL AND EXISTS (SELECT 1 FROM calls r WHERE r.namespace = a.namespace
     AND r.purpose = a.purpose AND r.hop <> a.hop AND r.caller_instance = a.caller_instance
-    AND r.sent_us >= a.failed_at AND r.sent_us <= a.failed_at + {retry_grace_s} * 1e6))
+    AND r.sent_us >= a.failed_at AND r.sent_us <= a.failed_at + {retry_grace_us}))
 QUALIFY row_number() OVER (PARTITION BY a.namespace, a.subject ORDER BY a.hop) = 1
 ORDER BY since_us, subject""",
     fix="Let {service} log and retry this: its {purpose} call for {task} {verdict} after"

@@ -83,7 +83,7 @@ WITH hops AS (
     max(a.sent_seen_us - a.sent_us) AS caller_lag_us,
     max(a.received_seen_us - a.received_us) AS callee_lag_us
   FROM (SELECT c.*, c.callee AS service, c.task_name AS name FROM calls c) a
-  WHERE a.last_seen_us > {{now}} - {{window_s}} * 1e6
+  WHERE a.last_seen_us > {{now}} - {{window_us}}
   GROUP BY a.namespace, a.caller, a.callee, coalesce(a.purpose, ''), coalesce(a.peer, ''),
     a.first_seen_us // 60000000
 ),
@@ -139,9 +139,9 @@ guessed AS (
 halves AS (
   SELECT a.namespace, a.hop, a.caller, a.callee, coalesce(a.purpose, '') AS purpose,
     coalesce(a.peer, '') AS peer, a.request_id, a.trace_id, a.first_seen_us,
-    a.first_seen_us // 60000000 AS minute, {{now}} - {{wait_s}} * 1e6 AS until_us
+    a.first_seen_us // 60000000 AS minute, {{now}} - {{wait_us}} AS until_us
   FROM (SELECT c.*, coalesce(c.callee, c.caller) AS service, c.task_name AS name FROM calls c) a
-  WHERE a.last_seen_us > {{now}} - {{window_s}} * 1e6
+  WHERE a.last_seen_us > {{now}} - {{window_us}}
     AND coalesce(a.sent_us, a.received_us) > a.first_seen_us - 3600000000
     AND (a.callee IS NULL AND a.ok_us IS NOT NULL
       OR a.caller IS NULL AND a.callee IS NOT NULL AND a.purpose IN {_OWN})

@@ -84,7 +84,7 @@ WITH parted AS (
   ) a
   WHERE a.outcome <> 'unknown' AND a.recorded_state <> 'unknown'
     AND (a.outcome = 'success') <> (a.recorded_state = 'success')
-    AND {now} - a.known_us > {verdict_grace_s} * 1e6
+    AND {now} - a.known_us > {verdict_grace_us}
     AND CASE a.outcome || ' as ' || a.recorded_state
       WHEN 'success as failure' THEN {success_as_failure}
       WHEN 'success as timeout' THEN {success_as_timeout}

@@ -58,7 +58,7 @@ SELECT a.namespace AS namespace, a.task || '/' || CAST(a.attempt AS VARCHAR) AS 
     THEN 'its caller got the answer' END AS dispatch_call
 FROM (
   SELECT a.*,
-    CAST(greatest({start_grace_s} * 1e6, 3 * coalesce(l.p99_us, 0)) AS BIGINT) AS grace_us,
+    CAST(greatest({start_grace_us}, 3 * coalesce(l.p99_us, 0)) AS BIGINT) AS grace_us,
     CAST(greatest(2000000, 1.5 * coalesce(l.p95_us, 10000000)) AS BIGINT) AS usual_us
   FROM (SELECT o.* FROM open_attempts o WHERE o.running_us IS NOT NULL AND o.sign_us IS NULL
     AND o.recorded_us IS NULL AND o.requeued_us IS NULL AND o.dead_lettered_us IS NULL
@@ -89,7 +89,7 @@ FROM attempts WHERE sign_us IS NOT NULL OR recorded_us IS NOT NULL OR requeued_u
     only_if={
         "open_attempts": (
             "a.running_us IS NOT NULL AND a.sign_us IS NULL AND a.recorded_us IS NULL AND {now} - "
-            "a.running_seen_us > {start_grace_s} * 1e6"
+            "a.running_seen_us > {start_grace_us}"
         ),
     },
     cases=[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -92,6 +93,17 @@ def test_every_threshold_can_be_overridden(detector: Detector) -> None:
         judged(detector, [], {"overrides": [one]})
 
 
+@pytest.mark.parametrize("detector", load(), ids=lambda one: one.name)
+def test_times_are_compared_in_whole_microseconds(detector: Detector) -> None:
+    """With a fraction, the engine reads every row to compare it."""
+    said = [detector.sql, *detector.only_if.values()]
+    assert not [one for one in said if re.search(r"_s\} \* 1e6", one)]
+    overridden = detector.query(NOW_US, {"overrides": [dict.fromkeys(detector.thresholds, 0.25)]})
+    times = re.findall(r"\{(\w+)_us\}", detector.sql)
+    assert not set(times) - {"occurrence", *(one.removesuffix("_s") for one in detector.thresholds)}
+    assert ("THEN 250000 ELSE" in overridden) == bool(set(times) - {"occurrence"})
+
+
 def test_uncovered_tasks_are_said_once_per_name() -> None:
     """A hundred tasks of a name that agents never show are one unknown, not a hundred."""
     handed_out = [{**DISPATCHED, "t": -90, "task": f"t{number}"} for number in range(100)]
@@ -139,6 +151,29 @@ def test_a_detector_is_spared_where_there_is_no_sign_of_its_failure() -> None:
         assert [one.subject for one in judge.open.values()] == ["t1/2"]
         failing.detectors = [replace(ZOMBIE, only_if={"attempts": "a.nonsense"})]
         assert "nonsense" in failing.evaluate(reader, NOW_US, heard_us=NOW_US).failed["zombie_task"]
+
+
+@pytest.mark.parametrize("many", [1, 1000])
+def test_signs_are_looked_for_together_or_each_alone(
+    monkeypatch: pytest.MonkeyPatch, many: int
+) -> None:
+    """Each alone where the last look saw many rows: what is met is the same, and whose fault."""
+    monkeypatch.setattr("detectors._judge._MANY", many)
+    signs = {"one": "a.attempt = 1", "two": "a.attempt = 2", "bad": "a.nonsense"}
+    judge = Judge(
+        [replace(ZOMBIE, name=name, only_if={"attempts": sign}) for name, sign in signs.items()],
+        Memory(),
+    )
+    with hot(FIRING.signals) as reader:
+        for attempt, found in ((1, {"one"}), (1, {"one"}), (2, {"two"}), (2, {"two"})):
+            reader.execute(f"UPDATE attempts_rows SET attempt = {attempt}")
+            assert judge.evaluate(reader, NOW_US, heard_us=NOW_US).failed.keys() == {"bad"}
+            assert {one.detector for one in judge.open.values()} == found
+        judge.detectors = judge.detectors[:2]
+        for attempt, found in ((1, {"one"}), (1, {"one"}), (2, {"two"}), (2, {"two"})):
+            reader.execute(f"UPDATE attempts_rows SET attempt = {attempt}")
+            assert not judge.evaluate(reader, NOW_US, heard_us=NOW_US).failed
+            assert {one.detector for one in judge.open.values()} == found
 
 
 @pytest.mark.parametrize("detector", load(), ids=lambda one: one.name)
