@@ -123,7 +123,9 @@ losing AS (
   SELECT p.namespace AS namespace, p.task AS task
   FROM placed p JOIN lost l ON l.namespace = p.namespace
   WHERE p.passed = 0 AND coalesce(l.side, 'dispatcher') = 'dispatcher'
-    AND l.to_us > p.heard_us - 30000000 AND l.from_us < p.passed_us + 30000000
+    AND l.to_us > p.heard_us - 30000000
+    -- who passed it may bear an ID that was taken before, or its own clock may be behind
+    AND l.from_us < greatest(p.heard_us, p.passed_us) + 30000000
   GROUP BY p.namespace, p.task
 ),
 covered AS (
@@ -250,6 +252,35 @@ ORDER BY since_us, subject""",
                     "to": -680,
                     "lost": 6,
                 },
+            ],
+            ["q"],
+            "unknown",
+        ),
+        Case(
+            "whose clock is behind queued it, just when another lost something: unknown",
+            [
+                _waits(681, arrived=-601, instance="oxr-1"),
+                *_others(20, queued=-670.0, instance="oxr-2"),
+                {
+                    **_D,
+                    "t": -600,
+                    "phase": "export.failed",
+                    "instance": "oxr-2",
+                    "from": -602,
+                    "to": -601,
+                    "lost": 6,
+                },
+            ],
+            ["q"],
+            "unknown",
+        ),
+        Case(
+            "one that passed it bears the ID of a task that was taken before: unknown all the same",
+            [
+                *_others(1, queued=-900.0),
+                _waits(601),
+                *_others(20),
+                {**_D, "t": -590, "phase": "export.failed", "from": -600, "to": -599, "lost": 2},
             ],
             ["q"],
             "unknown",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -37,6 +38,8 @@ class Process:
     busy: int = 0
     heard_s: float = 0.0
     """When the sidecar hears the last of what it has said so far."""
+    first_heard_s: float = math.inf
+    """When it hears the first of that."""
     runs: set[int] = field(default_factory=set)
     """Numbers of the attempts that it works on."""
     lags: Lags = field(default_factory=Lags)
@@ -54,7 +57,8 @@ class Process:
     def tell(self, record: wire.Record, at_s: float) -> Heard:
         """Send *record*, made at *at_s*."""
         heard = self.path.send(self.exporter, at_s, record)
-        if self.heard_s < heard.last_s < float("inf"):
+        self.first_heard_s = min(self.first_heard_s, heard.first_s)
+        if self.heard_s < heard.last_s < math.inf:
             self.heard_s = heard.last_s
         if getattr(record, "event_name", "") not in {"call.sent", "call.received"}:
             self.lags.take(at_s, heard, self.exporter)

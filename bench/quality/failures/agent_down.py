@@ -65,7 +65,7 @@ class Dies(Failure):
         subject = f"{AGENT}/{name}"
         if way == "back":
             made = cell.join(name)
-            true_s = made.heard_s
+            true_s = made.first_heard_s
         else:
             true_s = heard_s + (_WORD_S if way == "said" else _SILENCE_S)
             for _, back_s in cell.path.absences:
@@ -74,8 +74,10 @@ class Dies(Failure):
             cell.join(f"{name}b")
         # what was said before we were away says nothing of what was said meanwhile
         since_s = min(since_s, max(one.sign_said_s for one in held))
+        told = true_s < math.inf  # where its first words are lost, others show it sooner or later
+        true_s = true_s if told else cell.clock.now
         truth = cell.truth(subject, true_s, since_s=since_s, word=(name, true_s + RECORD_S),
-                           also_of=DISPATCHER)  # fmt: skip
+                           also_of=DISPATCHER, must=told)  # fmt: skip
 
         def free() -> None:
             for one in (one for one in held if one.number in cell.running):
