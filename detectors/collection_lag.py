@@ -130,8 +130,7 @@ heard AS (
       WHEN o.arrived_us > o.since_us + o.window_us // 3 THEN 2
       WHEN o.arrived_us > o.since_us THEN 1 ELSE 0 END AS third
   FROM (
-    SELECT a.*, {window_us} AS window_us,
-      {now} - {window_us} AS since_us,
+    SELECT a.*, {window_us} AS window_us, {now} - {window_us} AS since_us,
       coalesce((SELECT max(g.to_us) FROM gaps g WHERE g.way = 'push'), 0) AS back_us
     FROM (
       SELECT m.namespace, coalesce(m.service, '') AS service, m.way, m.instance, m.queue,

@@ -126,8 +126,7 @@ last AS (
 ),
 idle AS (
   SELECT a.namespace, a.service, a.handed_us, a.did_us,
-    {stall_min_us} AS least_us, {gap_times} AS gap_times,
-    {silence_min_us} AS silence_us
+    {stall_min_us} AS least_us, {gap_times} AS gap_times, {silence_min_us} AS silence_us
   FROM (SELECT namespace, service, max(handed_us) AS handed_us, max(did_us) AS did_us,
       CAST(NULL AS VARCHAR) AS name, CAST(NULL AS VARCHAR) AS queue
     FROM last WHERE did_us IS NOT NULL GROUP BY namespace, service) a
