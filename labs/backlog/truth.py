@@ -48,10 +48,10 @@ def truth(logs: Path, work: Path) -> dict[str, float | int]:  # noqa: ARG001 - t
     counts = {
         name: sum(words in line["message"] for line in said) for name, words in _COUNTED.items()
     }
-    waited = _waited(said, ORDERS)
-    peak_at, peak = max(waited, key=lambda one: one[1], default=(0.0, 0))
-    emptied_at = next((at for at, left in waited if at > peak_at and left <= 0), 0.0)
-    returns = _waited(said, RETURNS)
+    depths = waited(said, ORDERS)
+    peak_at, peak = max(depths, key=lambda one: one[1], default=(0.0, 0))
+    emptied_at = next((at for at, left in depths if at > peak_at and left <= 0), 0.0)
+    returns = waited(said, RETURNS)
     return {
         **counts,
         "returns_left": returns[-1][1] if returns else 0,
@@ -62,8 +62,8 @@ def truth(logs: Path, work: Path) -> dict[str, float | int]:  # noqa: ARG001 - t
     }
 
 
-def _waited(said: Sequence[dict[str, Any]], queue: str) -> list[tuple[float, int]]:
-    """Return how many messages of *queue* waited from which moment on."""
+def waited(said: Sequence[dict[str, Any]], queue: str) -> list[tuple[float, int]]:
+    """Return how many messages of *queue* waited from which moment (in s since 1970) on."""
     moves = sorted(
         (datetime.fromisoformat(line["ts"]).timestamp(), 1 if found[2] == "put into" else -1)
         for line in said
