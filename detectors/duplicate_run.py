@@ -89,7 +89,8 @@ tasks AS (
 ),
 heard AS (
   SELECT m.namespace, m.task, coalesce(m.attempt, 1) AS attempt,
-    coalesce(m.instance, '') AS instance, m.phase, m.purpose, m.kind, m.ts_us, m.arrived_us
+    coalesce(m.instance, '') AS instance, m.phase, m.state, m.purpose, m.kind, m.ts_us,
+    m.arrived_us
   FROM marks m WHERE EXISTS (SELECT 1 FROM again g WHERE g.namespace = m.namespace
     AND g.task = m.task)
 ),
@@ -104,6 +105,10 @@ asks AS (
 asked AS (
   SELECT namespace, task, attempt, max(arrived_us) AS arrived_us FROM asks
   GROUP BY namespace, task, attempt
+),
+kept AS (
+  SELECT DISTINCT namespace, task, attempt FROM heard
+  WHERE phase = 'recorded' AND state = 'success'
 ),
 asked_of AS (
   SELECT namespace, task, max(ts_us) AS ts_us, max(arrived_us) AS arrived_us, max(n) AS n
@@ -162,7 +167,8 @@ weighed AS (
     CASE WHEN NOT p.one_process OR p.attempt <> p.first_attempt AND p.both_ended
       THEN p.sure_us ELSE 0 END AS overlap_us,
     CASE WHEN p.first_outcome = 'success' AND p.outcome = 'success' AND p.likely_us <= 0
-        AND coalesce(f.recorded_state, '') <> 'success' AND (f.requeued_us IS NOT NULL
+        AND coalesce(f.recorded_state, '') <> 'success' AND k.task IS NULL
+        AND (f.requeued_us IS NOT NULL
           OR p.attempt <> p.first_attempt AND f.recorded_state IS NOT NULL
             AND coalesce(r.arrived_us, 0) <= p.first_finished_seen_us) THEN 1
       ELSE 0 END AS redone,
@@ -177,12 +183,13 @@ weighed AS (
   JOIN tasks f ON f.namespace = p.namespace AND f.task = p.task AND f.attempt = p.first_attempt
   LEFT JOIN asked r ON r.namespace = p.namespace AND r.task = p.task
     AND r.attempt = p.first_attempt
+  LEFT JOIN kept k ON k.namespace = p.namespace AND k.task = p.task AND k.attempt = p.first_attempt
   LEFT JOIN asked_of q ON q.namespace = p.namespace AND q.task = p.task
   LEFT JOIN (SELECT min(arrived_us) AS from_us FROM marks) g ON TRUE
-  LEFT JOIN kinds k ON k.namespace = p.namespace AND k.task = p.task AND k.instance = p.other_agent
-  LEFT JOIN kinds l ON l.namespace = p.namespace AND l.task = p.task AND l.instance = p.agent
+  LEFT JOIN kinds l ON l.namespace = p.namespace AND l.task = p.task AND l.instance = p.other_agent
+  LEFT JOIN kinds m ON m.namespace = p.namespace AND m.task = p.task AND m.instance = p.agent
   WHERE NOT (p.alike AND p.attempt = p.first_attempt
-    AND coalesce(k.most < l.least OR l.most < k.least, FALSE))
+    AND coalesce(l.most < m.least OR m.most < l.least, FALSE))
 ),
 listened AS (
   SELECT namespace, arrived_us // 10000000 AS bin, min(arrived_us) AS first_us,
@@ -434,6 +441,19 @@ ORDER BY since_us, subject""",
                 {**_D, "t": -80, "phase": "enqueued"},
                 *_run("agent-2", -79, -75, outcome="failure"),
                 {**_D, "t": -74, "phase": "recorded", "state": "failure"},
+                *_run("agent-3", -70, -50, attempt=2),
+            ],
+            [],
+        ),
+        Case(
+            "the task ID was used anew, that was not heard, and the new one's first attempt failed",
+            [
+                _OUT,
+                *_run("agent-1", -100, -90),
+                {**_D, "t": -89, "phase": "recorded", "state": "success"},
+                *_run("agent-2", -79, -75, outcome="failure"),
+                {**_D, "t": -74, "phase": "recorded", "state": "failure"},
+                {**_D, "t": -72, "phase": "enqueued", "attempt": 2},
                 *_run("agent-3", -70, -50, attempt=2),
             ],
             [],
