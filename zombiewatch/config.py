@@ -181,7 +181,10 @@ class Config(Section):
     apply_every_s: Seconds = Field(
         1.0,
         ge=0,
-        description="How long little that comes in is gathered; less is sooner seen, at more CPU.",
+        description=(
+            "How long little that comes in is gathered; less is sooner seen, at more CPU. An"
+            " evaluation does not wait for it."
+        ),
     )
     evaluate_every_s: Seconds = Field(5.0, ge=0.2, description="How often the detectors run.")
     rate_bin_s: Seconds = Field(

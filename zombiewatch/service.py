@@ -68,6 +68,8 @@ T = TypeVar("T")
 
 _JUDGED_LATELY: Final = 3
 _JUDGED_S: Final = 60.0
+_HURRY_S: Final = 0.25
+"""How long an evaluation waits for what has come in: no more than a quarter of its interval."""
 """A detector counts as judged for so many intervals, and so many seconds beside, for slow ones."""
 
 _COUNTED_MAX: Final = 10_000
@@ -320,6 +322,7 @@ class Service:
         try:
             while not self._stop.is_set():
                 try:
+                    self.store.hurry(min(_HURRY_S, self.config.evaluate_every_s / 4))
                     self.judge_now(reader)
                     self.work.look(reader, self.store.complete_us())
                     self.trends.look(

@@ -48,7 +48,7 @@ class Backlog:
         self._taken_us = 0  # when the last one that was taken had arrived
         self._in_hand: deque[tuple[int, int]] = deque()  # of each batch: last ID, first arrival
         self._bytes_a_row: dict[str, float] = {}
-        self._stopping = False
+        self._stopping = self._hurried = False
         self.applied = after
 
     # -- filled -----------------------------------------------------------------------------
@@ -76,7 +76,8 @@ class Backlog:
         """Return the next batch, waiting for it; None when all was taken and we stop.
 
         A batch of one record costs as much as one of thousands, so a trickle is gathered for
-        *pause_s*; a flood is taken at once. A batch is empty where the journal had only damage.
+        *pause_s*, or until somebody wants to look (see `hurry`); a flood is taken at once. A
+        batch is empty where the journal had only damage.
         """
         with self._changed:
             self._changed.wait_for(lambda: self._taken < self._newest or self._stopping)
@@ -103,11 +104,12 @@ class Backlog:
         return batch
 
     def _full(self) -> bool:
-        return self._stopping or self._behind or self._rows(self._held) >= ROWS
+        hurried = self._stopping or self._behind or self._hurried
+        return hurried or self._rows(self._held) >= ROWS
 
     def _take(self, batch: Sequence[Record], last: int) -> None:
         self._in_hand.append((last, batch[0].arrived_us if batch else self._taken_us))
-        self._taken = last
+        self._taken, self._hurried = last, False
         if batch:
             self._taken_us = batch[-1].arrived_us
 
@@ -129,6 +131,18 @@ class Backlog:
         """Wait until the record *record_id* is in the relations; False if time ran out."""
         with self._changed:
             return self._changed.wait_for(lambda: self.applied >= record_id, timeout_s)
+
+    def hurry(self, timeout_s: float) -> bool:
+        """Have what is gathered taken now, and wait until it is in the relations.
+
+        False if time ran out, or there is so much that nobody should wait for it.
+        """
+        with self._changed:
+            newest = self._newest
+            self._hurried = self._taken < newest
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: self.applied >= newest or self._behind, timeout_s)
+            return self.applied >= newest
 
     def complete_us(self, now_us: int) -> int:
         """Return until when everything that arrived is in the relations: now, if nothing waits."""

@@ -187,6 +187,14 @@ class Store:
         """Wait until the record *record_id* is in the relations; False if time ran out."""
         return self._backlog.wait_applied(record_id, timeout_s)
 
+    def hurry(self, timeout_s: float) -> bool:
+        """Have what came in applied now, and wait for it; False if it takes too long.
+
+        So who judges each few seconds sees what came a moment ago, and nothing is applied more
+        often than it pays.
+        """
+        return self._backlog.hurry(timeout_s)
+
     def complete_us(self) -> int:
         """Return until when everything that arrived is in the relations: now, if nothing waits."""
         return self._backlog.complete_us(self._clock())

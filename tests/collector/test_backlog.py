@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from collector.pipeline import Record
 
 NOW_US = 1_790_000_000_000_000
+_LONG_S = 30.0
 
 
 @pytest.fixture
@@ -113,3 +116,46 @@ def test_complete_until_the_oldest_that_waits(journal: Journal, held_bytes: int)
     assert waiting.complete_us(later) == later
     assert waiting.wait_applied(3, 0)
     assert not waiting.wait_applied(4, 0)
+
+
+def test_what_is_gathered_is_taken_when_somebody_wants_to_look(journal: Journal) -> None:
+    """The rest of the gathering is left out; what comes afterwards is gathered again."""
+    waiting = backlog(journal)
+    taken: list[list[int]] = []
+
+    def take() -> None:
+        while (batch := waiting.take(_LONG_S)) is not None:
+            taken.append([record.id for record in batch])
+            waiting.done()
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    begun = time.monotonic()
+    waiting.add(append(journal, 2))
+    assert waiting.hurry(_LONG_S)
+    assert waiting.applied == 2
+    waiting.add(append(journal, 1))
+    assert not waiting.wait_applied(3, 0.05)
+    assert waiting.hurry(_LONG_S)
+    assert taken == [[1, 2], [3]]
+    assert time.monotonic() - begun < _LONG_S
+    waiting.stop()
+    thread.join()
+
+
+def test_where_nothing_waits_nobody_is_hurried(journal: Journal) -> None:
+    """What comes next is gathered as ever."""
+    waiting = backlog(journal)
+    assert waiting.hurry(_LONG_S)
+    waiting.add(append(journal, 1))
+    assert not waiting._full()
+
+
+def test_nobody_waits_for_what_is_far_behind(journal: Journal) -> None:
+    """More waits than is held: an evaluation goes on with what there is."""
+    waiting = backlog(journal, held_bytes=0)
+    waiting.add(append(journal, 3))
+    begun = time.monotonic()
+    assert not waiting.hurry(_LONG_S)
+    assert time.monotonic() - begun < _LONG_S
+    assert drained(waiting) == [1, 2, 3]
