@@ -58,15 +58,18 @@ _SEVERITIES: Final = {
 
 _PARSE: Final = """
 SELECT TRY(json_keys(o)) AS k, TRY(json_extract_string(o, '$.*')) AS v FROM (
-  SELECT CASE WHEN json_valid(line) AND json_type(line) = 'OBJECT' THEN line END AS o FROM lines
+  SELECT CASE WHEN (line LIKE '{%' OR ltrim(line, ' \t\r') LIKE '{%') AND json_valid(line) THEN line
+  END AS o FROM lines
 )"""
+"""What begins like an object and is JSON is one; each further question reads the line once more."""
 
 _TIMES: Final = """
-SELECT CASE WHEN t LIKE '____-__-__%' THEN coalesce(epoch_us(TRY_CAST(t AS TIMESTAMPTZ)), -1)
+SELECT CASE WHEN iso THEN coalesce(epoch_us(TRY_CAST(t AS TIMESTAMPTZ)), -1)
   WHEN abs(n) < 1e11 THEN CAST(n * 1e6 AS BIGINT) WHEN abs(n) < 1e14 THEN CAST(n * 1e3 AS BIGINT)
   WHEN abs(n) < 1e17 THEN CAST(n AS BIGINT) WHEN abs(n) < 1e20 THEN CAST(n / 1e3 AS BIGINT)
   WHEN t IS NOT NULL THEN -1 END
-FROM (SELECT t, TRY_CAST(t AS DOUBLE) AS n FROM lines)"""
+FROM (SELECT t, iso, TRY_CAST(CASE WHEN NOT iso THEN t END AS DOUBLE) AS n
+  FROM (SELECT t, t LIKE '____-__-__%' AS iso FROM lines))"""
 """ISO 8601, in UTC where no zone is said; or epoch seconds, ms, us, ns, told apart by size.
 
 What is there and is no time is -1: as impossible as other impossible times, and counted so.
@@ -170,8 +173,9 @@ def _split(chunks: Sequence[bytes]) -> tuple[Array, NDArray[np.int64]]:
     bounds = np.cumsum([len(part) for part in parts])
     chunk = np.searchsorted(bounds, starts, side="right")
     some = pc.not_equal(lines, "")
-    kept = some.to_numpy(zero_copy_only=False)
-    return lines.filter(some), chunk[kept]
+    if pc.all(some).as_py():
+        return lines, chunk
+    return lines.filter(some), chunk[some.to_numpy(zero_copy_only=False)]
 
 
 def _utf8(chunk: bytes) -> bytes:
