@@ -52,6 +52,7 @@ _STAGES: Final = {
     "inserted_per_s": "inserted into DuckDB, no relations",
     "folded_per_s": "the fold alone",
     "pipeline_then_fold_per_s": "pipeline, then fold",
+    "together_per_s": "pipeline, then fold, on each core at once",
 }
 
 _SYNCED: Final = {

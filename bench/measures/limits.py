@@ -4,7 +4,8 @@ The same bodies, one stage after another, with nothing beside it, the best of a 
 to a file and *synced*, or appended to the *journal*, by 1 and by 16 bodies (as many as there are
 connections); *decoded* one by one; then in batches as the store makes them: decoded and
 *flattened*, through the whole *pipeline*, *inserted* into a table in memory, *folded* into the
-relations, and pipeline and fold one after the other, which the sidecar does side by side.
+relations, and pipeline and fold one after the other, which the sidecar does side by side. The same
+*together* is done in a process for each core at once: it is the most that this machine could do.
 *Received* is the real receiver with nothing behind it, by 16 connections.
 """
 
@@ -22,6 +23,7 @@ import numpy as np
 
 from bench.bare import Bare
 from bench.load import Load, Plan
+from bench.measures._together import together
 from bench.traffic import KINDS, RECORD_KINDS, requests
 from collector import otlp
 from collector.pipeline import Pipeline, Record
@@ -105,7 +107,7 @@ class _Stages:
         root = RECORD_KINDS[self.kind]
         if root not in otlp.ROOTS:
             return {}
-        batches = [[one.body for one in batch] for batch in self._batches()]
+        batches = [[one.body for one in batch] for batch in self.batches()]
 
         def one_by_one() -> None:
             for one in self.made:
@@ -124,7 +126,7 @@ class _Stages:
     def applied(self) -> dict[str, float]:
         """Return the rates of what the sidecar's applying thread does."""
         pipeline = Pipeline(namespace="bench", sides={}, rules=())
-        batches = list(self._batches())
+        batches = list(self.batches())
         try:
             tables = [pipeline.signals(one)[0] for one in batches]
             piped = self._rate(lambda: lambda: [pipeline.signals(one) for one in batches])
@@ -137,9 +139,15 @@ class _Stages:
             "inserted_per_s": inserted,
             "folded_per_s": folded,
             "pipeline_then_fold_per_s": 1 / (1 / piped + 1 / folded),
+            "together_per_s": self._together(),
         }
 
-    def _batches(self) -> Iterator[list[Record]]:
+    def _together(self) -> float:
+        took_s = together(partial(_whole, self), self.repeats)
+        cores = len(os.sched_getaffinity(0))
+        return cores * sum(one.records for one in self.made) / took_s
+
+    def batches(self) -> Iterator[list[Record]]:
         """Yield the bodies as journal records, in batches as the store makes them."""
         kind = RECORD_KINDS[self.kind]
         batch: list[Record] = []
@@ -194,6 +202,22 @@ def _on_engine(
     def work() -> None:
         for table in tables:
             apply(table)
+
+    return work
+
+
+def _whole(stages: _Stages) -> Callable[[], None]:
+    """Return what takes bodies through the pipeline into relations, both made here."""
+    pipeline = Pipeline(namespace="bench", sides={}, rules=())
+    batches = list(stages.batches())
+
+    def work() -> None:
+        engine = fold.connect(4 * Limits().memory_bytes)
+        fold.create(engine)
+        apply = _fold(engine)
+        for one in batches:
+            apply(pipeline.signals(one)[0])
+        engine.close()
 
     return work
 

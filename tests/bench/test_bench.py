@@ -38,7 +38,13 @@ POSTED = {
     "ack_p99_ms", "behind_s", "cpu_s_per_million", "generator_cpu_s_per_million", "peak_rss_mb",
 }  # fmt: skip
 FLAT = {"rss_first_third_mb", "rss_last_third_mb", "rss_growth_mb_per_min"}
-STAGES = {"pipeline_per_s", "inserted_per_s", "folded_per_s", "pipeline_then_fold_per_s"}
+STAGES = {
+    "pipeline_per_s",
+    "inserted_per_s",
+    "folded_per_s",
+    "pipeline_then_fold_per_s",
+    "together_per_s",
+}
 ON_DISK = {f"{what}_by_{size}_per_s" for what in ("synced", "journal") for size in (1, 16)}
 OTLP = {"decoded_per_s", "flattened_per_s", "received_per_s", "received_gzip_per_s"}
 EVALUATED = {"total_ms", "first_ms", "whole_ms", "findings", "engine_mb", "built_per_s"}
