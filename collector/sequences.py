@@ -33,6 +33,9 @@ _LOG: Final = logging.getLogger("zombiewatch.store")
 _HOLD_US: Final = 10 * SECOND_US
 """What is missing so long after its followers came is told: most that is late comes sooner."""
 
+_SETTLE_US: Final = 2 * SECOND_US
+"""So short, where its followers themselves tell of a time so long after it: all were held up."""
+
 PAST_US: Final = 600 * SECOND_US
 """So long before its end a sidecar that begins looks at what came."""
 
@@ -166,7 +169,9 @@ class Sequences:
         self._waiting = False
         for who, source in self._sources.items():
             for hole in source.holes:
-                if not hole.told and hole.noticed_us <= now - _HOLD_US:
+                late = source.newest_us - hole.to_us >= _HOLD_US
+                held_us = _SETTLE_US if late else _HOLD_US
+                if not hole.told and hole.noticed_us <= now - held_us:
                     hole.told = True
                     self._untold.append(_row(who, hole, found=False))
                 self._waiting |= not hole.told

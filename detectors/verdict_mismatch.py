@@ -128,6 +128,17 @@ renumbered AS (
     OR b.joined_late AND b.recorded_us IS NULL
       AND (b.outcome = 'success') = (p.recorded_state = 'success'))
 ),
+anew AS (
+  SELECT p.namespace AS namespace, p.task AS task, p.attempt AS attempt
+  FROM parted p JOIN (
+    SELECT m.namespace, m.task, coalesce(m.attempt, 1) AS attempt, m.phase, m.arrived_us
+    FROM marks m WHERE m.phase IN ('enqueued', 'dispatched', 'finished')
+  ) m ON m.namespace = p.namespace AND m.task = p.task AND m.attempt = p.attempt
+  WHERE p.recorded_us < p.running_last_us
+  GROUP BY p.namespace, p.task, p.attempt
+  HAVING max(CASE WHEN m.phase <> 'finished' THEN m.arrived_us END)
+    > max(CASE WHEN m.phase = 'finished' THEN m.arrived_us END)
+),
 begun AS (
   SELECT DISTINCT p.namespace AS namespace, p.task AS task, p.attempt AS attempt
   FROM parted p JOIN open_runs r ON r.namespace = p.namespace AND r.task = p.task
@@ -140,7 +151,8 @@ SELECT p.namespace AS namespace, p.task || '/' || CAST(p.attempt AS VARCHAR) AS 
   CASE WHEN n.task IS NOT NULL THEN 'the two sides do not number its attempts alike'
     WHEN g.task IS NOT NULL THEN 'another run of it has begun, and it may be that one'
     WHEN p.running_us < p.recorded_last_us AND p.recorded_last_us < p.running_last_us
-      THEN 'it was handed out anew after that was recorded' END
+      THEN 'it was handed out anew after that was recorded'
+    WHEN h.task IS NOT NULL THEN 'it was handed out anew, and how that run ended was not heard' END
     AS unproven,
   p.task AS task, p.attempt AS attempt, p.request_id, p.agent, p.outcome, p.exit_code,
   p.recorded_state, CASE WHEN p.outcome <> 'success' THEN 'false success'
@@ -149,6 +161,7 @@ FROM parted p
 LEFT JOIN said s ON s.namespace = p.namespace AND s.task = p.task AND s.attempt = p.attempt
 LEFT JOIN revised v ON v.namespace = p.namespace AND v.task = p.task AND v.attempt = p.attempt
 LEFT JOIN renumbered n ON n.namespace = p.namespace AND n.task = p.task AND n.attempt = p.attempt
+LEFT JOIN anew h ON h.namespace = p.namespace AND h.task = p.task AND h.attempt = p.attempt
 LEFT JOIN begun g ON g.namespace = p.namespace AND g.task = p.task AND g.attempt = p.attempt
 WHERE v.task IS NULL AND NOT (p.recorded_us < p.recorded_last_us AND p.reason IS NOT NULL
     AND p.recorded_seen_us < (SELECT min(m.arrived_us) FROM marks m))
@@ -192,6 +205,37 @@ FROM attempts WHERE (outcome = 'success') = (recorded_state = 'success')""",
             ],
             ["t1/1"],
             "unknown",
+        ),
+        Case(
+            "its ID is used anew, and of the new one the agent was not heard yet",
+            [
+                *_ended("success", "success", at=-190, ago=-180),
+                {**_D, "t": -40, "phase": "dispatched", "task": "t1"},
+                {**_D, "t": -20, "phase": "recorded", "task": "t1", "state": "failure"},
+            ],
+            ["t1/1"],
+            "unknown",
+        ),
+        Case(
+            "its ID is used anew, and the new one's success is lost",
+            [
+                *_ended("success", "success", at=-190, ago=-180),
+                {**_D, "t": -40, "phase": "dispatched", "task": "t1"},
+                {**_A, "t": -39, "phase": "started", "task": "t1"},
+                {**_A, "t": -21, "phase": "finished", "task": "t1", "outcome": "success"},
+                {**_D, "t": -20, "phase": "recorded", "task": "t1", "state": "failure"},
+            ],
+            ["t1/1"],
+            "confirmed",
+        ),
+        Case(
+            "that it was handed out is heard last of all",
+            [
+                *_ended("success", "failure")[1:],
+                {**_D, "t": -200, "arrived": -5, "phase": "dispatched", "task": "t1"},
+            ],
+            ["t1/1"],
+            "confirmed",
         ),
         Case(
             "its ID is used anew, and how the new one was recorded is not heard",

@@ -75,13 +75,26 @@ def test_a_gap_is_told_after_ten_seconds_with_what_lies_around_it() -> None:
     told = _Told()
     watch = Sequences(told.append)
     watch.look(_signals((1, 1), (2, 2), (6, 5), arrived=6))
-    watch.look(_signals((7, 15), arrived=15.9))
+    watch.look(_signals((7, 14.9), arrived=15.9))
     assert told.rows == []
     watch.look(_signals((8, 16), arrived=16))
     [row] = told.rows
     assert (row["lost"], row["error"]) == (3, "b/3-5")
     assert (row["from_us"] - START, row["to_us"] - START) == (2 * SECOND, 5 * SECOND)
     assert (row["service"], row["instance"], row["namespace"]) == ("agent", "a-1", "test")
+
+
+def test_a_gap_in_what_was_held_up_is_told_after_two_seconds() -> None:
+    """All came late, at once and in no order: what is missing was said long before the rest."""
+    told = _Told()
+    watch = Sequences(told.append)
+    watch.look(_signals((1, 1), arrived=1))
+    watch.look(_signals((9, 29), arrived=33))
+    watch.look(_signals((6, 10), (4, 8), (5, 9), (10, 30), (8, 12), (7, 11), arrived=33.5))
+    watch.look(_signals((11, 34), arrived=34.9))
+    assert told.rows == []
+    watch.look(_signals((12, 35), arrived=35))
+    assert told.lost == {"b/2-3": 2}
 
 
 def test_what_comes_in_disorder_or_twice_is_no_loss() -> None:
