@@ -68,8 +68,11 @@ T = TypeVar("T")
 
 _JUDGED_LATELY: Final = 3
 _JUDGED_S: Final = 60.0
-_HURRY_S: Final = 0.25
-"""How long an evaluation waits for what has come in: no more than a quarter of its interval."""
+_HURRY_S: Final = 1.0
+"""How long an evaluation waits for what has come in: no more than half of its interval.
+
+Without that it would judge what was known a gathering ago, and what came since an interval later.
+"""
 """A detector counts as judged for so many intervals, and so many seconds beside, for slow ones."""
 
 _COUNTED_MAX: Final = 10_000
@@ -322,7 +325,7 @@ class Service:
         try:
             while not self._stop.is_set():
                 try:
-                    self.store.hurry(min(_HURRY_S, self.config.evaluate_every_s / 4))
+                    self.store.hurry(min(_HURRY_S, self.config.evaluate_every_s / 2))
                     self.judge_now(reader)
                     self.work.look(reader, self.store.complete_us())
                     self.trends.look(
