@@ -1,4 +1,8 @@
-"""OTLP protobuf → Arrow, by a descriptor made from the table of messages."""
+"""OTLP protobuf → Arrow, by a descriptor made from the table of messages.
+
+The values of attributes are left as they came, and read apart (see `values`): nearly all are short
+strings, and to spread each over a column for every type that it might have takes most of the time.
+"""
 
 from __future__ import annotations
 
@@ -36,9 +40,14 @@ _TYPES: Final = {
 }
 
 
+_VALUE: Final = "AnyValue"
+
+
 @cache
-def _pool() -> tuple[Any, Any]:
+def _pool(*, whole: bool) -> tuple[Any, Any]:
+    """Return the messages, and what reads them; values are bytes there, unless they are *whole*."""
     file = FileDescriptorProto(name="narrow.proto", package="narrow", syntax="proto3")
+    types = _TYPES if whole else {**_TYPES, _VALUE: Proto.TYPE_BYTES}
     for message, fields in MESSAGES.items():
         proto = file.message_type.add(name=message)
         if message in ONE_OF:
@@ -46,8 +55,8 @@ def _pool() -> tuple[Any, Any]:
         for name, said in fields.items():
             field = proto.field.add(name=name, number=said.number)
             field.label = Proto.LABEL_REPEATED if said.many else Proto.LABEL_OPTIONAL
-            field.type = _TYPES.get(said.base, Proto.TYPE_MESSAGE)
-            if said.base not in _TYPES:
+            field.type = types.get(said.base, Proto.TYPE_MESSAGE)
+            if said.base not in types:
                 field.type_name = f".narrow.{said.base}"
             if name in ONE_OF.get(message, ()):
                 field.oneof_index = 0
@@ -57,14 +66,14 @@ def _pool() -> tuple[Any, Any]:
 
 
 @cache
-def _handler(signal: str) -> Any:  # noqa: ANN401 - ptars has no types
-    pool, handlers = _pool()
-    return handlers.get_for_message(pool.FindMessageTypeByName(f"narrow.{ROOTS[signal]}"))
+def _handler(message: str) -> Any:  # noqa: ANN401 - ptars has no types
+    pool, handlers = _pool(whole=message == _VALUE)
+    return handlers.get_for_message(pool.FindMessageTypeByName(f"narrow.{message}"))
 
 
 @cache
 def _message(signal: str) -> Any:  # noqa: ANN401 - a class that is made at run time
-    pool, _ = _pool()
+    pool, _ = _pool(whole=True)
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"narrow.{ROOTS[signal]}"))
 
 
@@ -77,12 +86,17 @@ def check(signal: str, body: bytes) -> None:
 
 
 def decode(signal: str, bodies: Sequence[bytes]) -> pa.RecordBatch:
-    """Decode *bodies*, export requests of one *signal*, a row each.
+    """Decode *bodies*, export requests of one *signal*, a row each; values in them are bytes.
 
     Raises ValueError where one of them is not such a message.
     """
-    some = _handler(signal).list_to_record_batch
+    some = _handler(ROOTS[signal]).list_to_record_batch
     return pa.concat_batches([some(part) for part in _parts(bodies)])
+
+
+def values(raw: Sequence[bytes]) -> pa.StructArray:
+    """Decode AnyValues. Raises ValueError where one of them is none."""
+    return _handler(_VALUE).list_to_record_batch(raw).to_struct_array()
 
 
 def _parts(bodies: Sequence[bytes]) -> Iterator[list[bytes]]:

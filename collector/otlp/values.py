@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from google.protobuf.message import DecodeError
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValueList
 
+from collector.otlp import protobuf, raw_values
 from collector.scrub import MARK, is_secret
 
 if TYPE_CHECKING:
@@ -46,11 +47,31 @@ def value_text(values: Array) -> Array:
 
     Scalars are as written, bytes in hex, arrays their members joined by a comma, or JSON where
     they hold arrays and maps; maps are JSON.
+
+    Raises ValueError where what was left as bytes is no AnyValue.
     """
+    if pa.types.is_binary(values.type):
+        return _raw_text(whole(values))
     text = field(values, "stringValue")
     if not text.null_count:
         return text
     return _filled(text, _others(values))
+
+
+def _raw_text(raw: Array) -> Array:
+    if raw.null_count:
+        raw = pc.fill_null(raw, b"")  # as if it had been there, and empty: no value either
+    text, parts, unread = raw_values.read(raw)
+    if not unread.any():
+        return _filled(text, parts)
+    spots = np.nonzero(unread)[0]
+    told = value_text(protobuf.values(raw.take(pa.array(spots)).to_pylist()))
+    if not told.null_count:
+        return _filled(text, [*parts, (spots, told)])
+    absent = np.zeros(len(raw), bool)
+    absent[spots] = told.is_null().to_numpy(zero_copy_only=False)
+    text = _filled(text, [*parts, (spots, pc.fill_null(told, ""))])
+    return pc.if_else(pa.array(absent), _NONE, text)
 
 
 def _others(values: Array) -> list[tuple[NDArray[np.int64], Array]]:

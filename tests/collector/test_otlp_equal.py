@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from collector import otlp
@@ -98,6 +98,8 @@ def test_metrics_equal_a_plain_reading(encoding: str, said: list[Any]) -> None:
         for row in zip(*(batch.get(name).to_pylist() for name in names), strict=True)
     ]
     told = [{name: value for name, value in one.items() if value is not None} for one in expected]
+    # how a float is written is compared above
+    assume(not any("double " in one.get("queue", "") for one in told))
 
     def order(one: dict[str, Any]) -> str:
         return str(sorted((name, str(value)) for name, value in one.items()))
