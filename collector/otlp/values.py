@@ -58,6 +58,10 @@ def value_text(values: Array) -> Array:
     return _filled(text, _others(values))
 
 
+_AT_ONCE: Final = 65_536
+"""So many values are decoded together: spread over a column for each type they take much room."""
+
+
 def _raw_text(raw: Array) -> Array:
     if raw.null_count:
         raw = pc.fill_null(raw, b"")  # as if it had been there, and empty: no value either
@@ -65,13 +69,18 @@ def _raw_text(raw: Array) -> Array:
     if not unread.any():
         return _filled(text, parts)
     spots = np.nonzero(unread)[0]
-    told = value_text(protobuf.values(raw.take(pa.array(spots)).to_pylist()))
+    told = _decoded_text(raw.take(pa.array(spots)))
     if not told.null_count:
         return _filled(text, [*parts, (spots, told)])
     absent = np.zeros(len(raw), bool)
     absent[spots] = told.is_null().to_numpy(zero_copy_only=False)
     text = _filled(text, [*parts, (spots, pc.fill_null(told, ""))])
     return pc.if_else(pa.array(absent), _NONE, text)
+
+
+def _decoded_text(raw: Array) -> Array:
+    parts = (raw.slice(at, _AT_ONCE) for at in range(0, len(raw), _AT_ONCE))
+    return pa.concat_arrays([value_text(protobuf.values(part.to_pylist())) for part in parts])
 
 
 def _others(values: Array) -> list[tuple[NDArray[np.int64], Array]]:

@@ -66,6 +66,12 @@ def test_what_is_neither_is_decoded_in_its_place() -> None:
     assert unread(*raw) == [False, True, True, False, True, True, False]
 
 
+def test_very_many_are_decoded_in_parts() -> None:
+    """In their order."""
+    some = [True] * 65_536 + [False] * 3
+    assert text(*map(encoded, some)) == [str(one).lower() for one in some]
+
+
 @pytest.mark.parametrize(
     ("raw", "told"),
     [
