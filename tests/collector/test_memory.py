@@ -220,13 +220,14 @@ def test_all_that_comes_is_kept_in_a_tiny_memory(
     clock = Turned()
     one = store(tmp_path, clock, memory_bytes=16 * MIB)
     tasks = 0
-    while tasks < 90_000 and not one.stats.memory_waits:  # what is applied at once is by chance
-        for _ in range(6):
-            lines = [part for i in range(tasks, tasks + 3000) for part in story(f"t{i}", clock())]
-            number = submit(one, *lines).result(10)
-            tasks += 3000
-            clock.on(1)
-        assert one.wait_applied(number, 120)
+    while tasks < 90_000 and not one.stats.memory_waits:
+        with one._journal._lock:  # so that they are applied together
+            for _ in range(6):
+                ids = range(tasks, tasks + 3000)
+                last = submit(one, *[part for i in ids for part in story(f"t{i}", clock())])
+                tasks += 3000
+                clock.on(1)
+        assert one.wait_applied(last.result(10), 120)
     assert one.stats.apply_errors == 0
     assert one.stats.memory_waits > 0
     one.close()
