@@ -101,16 +101,17 @@ said AS (
     AND p.task = r.task AND p.attempt = r.attempt)
   GROUP BY r.namespace, r.task, r.attempt
 ),
-records AS (
-  SELECT m.namespace, m.task, coalesce(m.attempt, 1) AS attempt, m.ts_us, m.state FROM marks m
-  WHERE m.phase = 'recorded' AND EXISTS (SELECT 1 FROM parted p WHERE p.namespace = m.namespace
-    AND p.task = m.task)
+heard AS (
+  SELECT m.namespace, m.task, coalesce(m.attempt, 1) AS attempt, m.phase, m.ts_us, m.arrived_us,
+    m.state
+  FROM marks m WHERE m.phase IN ('enqueued', 'dispatched', 'finished', 'recorded')
+    AND EXISTS (SELECT 1 FROM parted p WHERE p.namespace = m.namespace AND p.task = m.task)
 ),
 revised AS (
   SELECT DISTINCT p.namespace AS namespace, p.task AS task, p.attempt AS attempt
-  FROM parted p JOIN records r ON r.namespace = p.namespace AND r.task = p.task
+  FROM parted p JOIN heard r ON r.namespace = p.namespace AND r.task = p.task
     AND r.attempt = p.attempt
-  WHERE r.ts_us < p.recorded_last_us AND r.state <> 'running'
+  WHERE r.phase = 'recorded' AND r.ts_us < p.recorded_last_us AND r.state <> 'running'
     AND (r.state = 'success') = (p.outcome = 'success')
     AND p.recorded_state IN ('success', 'canceled') AND p.reason IS NOT NULL
 ),
@@ -130,13 +131,11 @@ renumbered AS (
 ),
 anew AS (
   SELECT p.namespace AS namespace, p.task AS task, p.attempt AS attempt
-  FROM parted p JOIN (
-    SELECT m.namespace, m.task, coalesce(m.attempt, 1) AS attempt, m.phase, m.arrived_us
-    FROM marks m WHERE m.phase IN ('enqueued', 'dispatched', 'finished')
-  ) m ON m.namespace = p.namespace AND m.task = p.task AND m.attempt = p.attempt
+  FROM parted p JOIN heard m ON m.namespace = p.namespace AND m.task = p.task
+    AND m.attempt = p.attempt
   WHERE p.recorded_us < p.running_last_us
   GROUP BY p.namespace, p.task, p.attempt
-  HAVING max(CASE WHEN m.phase <> 'finished' THEN m.arrived_us END)
+  HAVING max(CASE WHEN m.phase IN ('enqueued', 'dispatched') THEN m.arrived_us END)
     > max(CASE WHEN m.phase = 'finished' THEN m.arrived_us END)
 ),
 begun AS (
