@@ -67,7 +67,8 @@ class Detector:
     whose findings can be the cause of this one's (see `detectors._incidents`). `every_s` is how
     often it is looked for at most (0: at each evaluation). `only_if` is, by relation, a condition
     over its row `a`: whenever anything is found, some row of some of these meets it. It may be met
-    in vain; thresholds stand in it only where the relation has service, queue and name. `blinds`
+    in vain; thresholds stand in it only where the relation has service, queue and name, elsewhere
+    `{name_least}`, `{name_most}`, `{name_least_us}` and `{name_most_us}`: whosever it is. `blinds`
     says that while its finding lasts a service of the side in its evidence is not heard: silence
     at that time proves nothing. So many findings of a service at once as `wakes` says wake
     somebody, whatever their severity (0: only those that are critical).
@@ -132,9 +133,14 @@ class Detector:
         for name, default in self.thresholds.items():
             value = settings.get(name, default)
             values[name] = _threshold(name, value, overrides, lambda said: repr(float(said)))
+            stem = name.removesuffix("_s")
+            every = [float(one[name]) for one in ({name: value}, *overrides) if name in one]
+            values |= {f"{stem}_least": min(every), f"{stem}_most": max(every)}
             if name.endswith("_s"):
-                whole = f"{name.removesuffix('_s')}_us"
-                values[whole] = _threshold(name, value, overrides, lambda said: str(us(said)))
+                values[f"{stem}_us"] = _threshold(
+                    name, value, overrides, lambda said: str(us(said))
+                )
+                values |= {f"{stem}_least_us": us(min(every)), f"{stem}_most_us": us(max(every))}
         return values
 
     def sentence(self, row: Mapping[str, Any]) -> str:

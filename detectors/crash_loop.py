@@ -175,7 +175,10 @@ ORDER BY since_us, subject""",
     fix="Read the last words of {instance} on {host}: {service} ended {ends} times within {lived_s}"
     " s of its start; {state} (last heard {silent_s} s ago).",
     only_if={
-        "instances": "a.service <> '' AND a.instance || a.boot <> ''",
+        "instances": (
+            "a.service <> '' AND a.instance || a.boot <> '' "
+            "AND coalesce(a.stopped_us, a.last_us) - a.first_us < {short_life_most_us}"
+        ),
     },
     cases=[
         Case("three unclean ends, none after a minute", [*_LONG, *_LOOP], _WEB, "confirmed"),

@@ -196,9 +196,9 @@ ORDER BY since_us, subject""",
     only_if={
         "calls": (
             "a.task IS NOT NULL AND (a.sent_us < a.sent_last_us OR a.ok_us IS NULL AND (a.caller "
-            "IS NOT NULL OR a.committed_us IS NULL))"
+            "IS NOT NULL OR a.committed_us IS NULL)) AND a.first_seen_us > {now} - {window_most_us}"
         ),
-        "attempts": "a.attempt >= 2 AND a.first_seen_us > {now} - {window_us}",
+        "attempts": "a.attempt >= 2 AND a.first_seen_us > {now} - {window_most_us}",
     },
     cases=[
         Case(

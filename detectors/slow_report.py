@@ -178,7 +178,10 @@ ORDER BY since_us, subject""",
     " fastest quarter of calls went from {before25_s} s to {now25_s} s, and its p95 from"
     " {before_s} s to {now_s} s, at constant load; callers give up at {limit_s} s.",
     only_if={
-        "rates": "a.measure = 'answer' AND a.key = 'report'",
+        "rates": (
+            "a.measure = 'answer' AND a.key = 'report' AND a.bin_us > {now} - {window_most_us} "
+            "AND power(2.0, (a.bucket + 0.5) / 8.0) > {floor_least_us}"
+        ),
     },
     cases=[
         Case(

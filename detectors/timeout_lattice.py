@@ -24,6 +24,7 @@ time-out. Let long tasks beat, and let whoever is called stop when the caller's 
 
 from detectors._kit import Case, Detector
 from detectors._lattice import FIX, THRESHOLDS, sql_case
+from model.views import BUCKETS
 
 _D = {"side": "dispatcher", "service": "oxr"}
 _A = {"side": "agent", "service": "agent", "instance": "agent-1"}
@@ -65,6 +66,12 @@ def _calls(seconds: float, number: int = 1, **said: object) -> list[dict[str, ob
             {**_D, **call, "t": seconds - 300, "phase": "call.committed"},
         )
     ]
+
+
+def _longest(measure: str) -> str:
+    """Return what none of that *measure* took longer than, in microseconds, as SQL."""
+    bound = f"power(2.0, (max(r.bucket) + 1) / {BUCKETS}.0)"
+    return f"(SELECT {bound} FROM rates r WHERE r.measure = '{measure}')"
 
 
 _RUN = ["sync: time-out below the run"]
@@ -115,9 +122,14 @@ ORDER BY since_us, subject""",
     fix=f"{FIX} ({{samples}} seen; it came true {{failures}} times within the hour).",
     only_if={
         "limits": (
-            "coalesce(a.timeout_s, a.beat_timeout_s, a.call_timeout_s, a.retry_window_s, "
-            "a.visibility_s) IS NOT NULL"
+            "a.visibility_s IS NOT NULL"
+            f" OR a.timeout_s * 1e6 < greatest(1.0, {{margin_most}}) * {_longest('run')}"
+            f" OR a.beat_timeout_s * 1e6 < {{beats_per_limit_most}} * {_longest('run')}"
+            " OR a.beat_timeout_s < {beats_per_limit_most} * (SELECT max(b.beat_s) FROM limits b)"
+            f" OR a.call_timeout_s * 1e6 < {_longest('answer')}"
+            f" OR a.retry_window_s * 1e6 < {_longest('answer')}"
         ),
+        "calls": f"a.limit_s * 1e6 < {_longest('answer')}",
     },
     cases=[
         Case("S001", [_BEAT, *_runs(180, timeout_s=120.0, beat_s=30.0)], _RUN, "confirmed"),
