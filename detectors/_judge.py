@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from detectors._witness import Dark, Witnesses
 from model.findings import Finding
+from model.narrow import narrowed
 from model.units import us
 
 if TYPE_CHECKING:
@@ -237,7 +238,7 @@ class Judge:
         self, reader: duckdb.DuckDBPyConnection, detector: Detector, now_us: int
     ) -> list[dict[str, Any]]:
         query = detector.query(now_us, self._settings.get(detector.name, {}), self._occurrence_s)
-        found = reader.execute(query)
+        found = reader.execute(narrowed(query))
         names = [column[0] for column in found.description or ()]
         rows = [dict(zip(names, row, strict=True)) for row in found.fetchall()]
         return [row for row in rows if row["since_us"] >= now_us - self._abandon_us]
@@ -312,10 +313,11 @@ class Judge:
         cleared: dict[str, int] = {}
         if detector.clears and any(one.verdict == "confirmed" for one in gone):
             wanted = ", ".join("'" + one.subject.replace("'", "''") + "'" for one in gone)
-            rows = reader.execute(
+            query = (
                 f"SELECT namespace, subject, cleared_us FROM ({detector.clears}) c"
                 f" WHERE subject IN ({wanted})"
-            ).fetchall()
+            )
+            rows = reader.execute(narrowed(query)).fetchall()
             cleared = {
                 f"{detector.name}:{space}/{subject}": at for space, subject, at in rows if at
             }
@@ -352,7 +354,7 @@ def _met(
         query = f"SELECT {', '.join(['count(*)', *each])} FROM {relation} a"
         try:
             with reader.cursor() as cursor:
-                rows_of[relation], *met = cursor.execute(query).fetchall()[0]
+                rows_of[relation], *met = cursor.execute(narrowed(query)).fetchall()[0]
         except Exception:  # noqa: BLE001 - whose it is, is found out below
             few = False
         if few:
@@ -364,7 +366,7 @@ def _is_met(reader: duckdb.DuckDBPyConnection, relation: str, sign: str) -> bool
     query = f"SELECT 1 FROM {relation} a WHERE {sign} LIMIT 1"
     try:
         with reader.cursor() as cursor:
-            return bool(cursor.execute(query).fetchall())
+            return bool(cursor.execute(narrowed(query)).fetchall())
     except Exception as error:  # noqa: BLE001 - it is that detector's; the others carry on
         return error
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
+from model.narrow import narrowed
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -60,11 +62,19 @@ _NEAR_US: Final = 2_000_000
 _QUIET_US: Final = 2_000_000
 """Who was heard so shortly ago has been heard since anything."""
 
-_ALIVE: Final = """
+_SIDES: Final = narrowed("""
+SELECT namespace, side, min(least(first_us, first_seen_us)), max(last_seen_us),
+  bool_or(way = 'file' AND coalesce(sign_seen_us, record_seen_us, log_seen_us) IS NOT NULL),
+  count(DISTINCT service)
+FROM sources GROUP BY ALL""")
+
+_LOSSES: Final = narrowed("SELECT 1 FROM losses LIMIT 1")
+
+_ALIVE: Final = narrowed("""
 SELECT namespace, max(side), service, instance, max(last_seen_us) FROM instances
 WHERE instance <> '' GROUP BY namespace, service, instance
 HAVING max(last_seen_us) > ? AND max(last_seen_us) <= ?
-  AND (max(stopped_last_us) IS NULL OR max(last_us) > max(stopped_last_us) + 1000000)"""
+  AND (max(stopped_last_us) IS NULL OR max(last_us) > max(stopped_last_us) + 1000000)""")
 
 _RECORD_US: Final = 30_000_000
 """Within that, a dispatcher records the end that an agent tells of."""
@@ -113,18 +123,13 @@ class Witnesses:
 
         *dark* are times at which a source was not heard, as far as they are known.
         """
-        sides = reader.execute(
-            "SELECT namespace, side, min(least(first_us, first_seen_us)),"
-            " max(last_seen_us), bool_or(way = 'file' AND"
-            " coalesce(sign_seen_us, record_seen_us, log_seen_us) IS NOT NULL),"
-            " count(DISTINCT service) FROM sources GROUP BY ALL"
-        ).fetchall()
+        sides = reader.execute(_SIDES).fetchall()
         gaps = reader.execute("SELECT from_us, to_us FROM gaps WHERE way = 'push'").fetchall()
         covered = reader.execute(
             "SELECT DISTINCT namespace, measure, service, key FROM rates"
         ).fetchall()
         lost: defaultdict[str, list[Lost]] = defaultdict(list)
-        if reader.execute("SELECT 1 FROM losses LIMIT 1").fetchone():
+        if reader.execute(_LOSSES).fetchone():
             told = "SELECT namespace, side, service, instance, from_us, to_us FROM lost"
             for one in reader.execute(told).fetchall():
                 lost[one[0]].append(Lost(*one))

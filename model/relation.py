@@ -103,6 +103,11 @@ class Relation:
     derived: tuple[tuple[str, str], ...] = ()
 
     @property
+    def rows(self) -> str:
+        """Name of the table that a store keeps its hot rows in, as they are stored."""
+        return f"{self.name}_rows"
+
+    @property
     def key_list(self) -> str:
         """The key columns, comma-separated."""
         return ", ".join(self.keys)

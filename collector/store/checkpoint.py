@@ -20,7 +20,7 @@ import duckdb
 
 from collector.store import memory
 from collector.store.disk import KEEP, Disk, File, Manifest
-from collector.store.relation_fold import rows_table, settled
+from collector.store.relation_fold import settled
 from model.relations import RELATIONS
 from model.units import DAY_US, HOUR_US, us
 
@@ -56,7 +56,7 @@ _MERGE: Final = 16
 _PLAIN: Final = ("marks", "rates", "gaps")
 
 _HOT: Final = (
-    *(rows_table(one) for one in RELATIONS),
+    *(one.rows for one in RELATIONS),
     *_PLAIN,
 )
 
@@ -118,7 +118,7 @@ class Checkpoints:
         self.made = 0
         self.errors = 0
         for relation in SETTLING:
-            rows = f"SELECT * EXCLUDE (h, closed) FROM {rows_table(relation)} LIMIT 0"
+            rows = f"SELECT * EXCLUDE (h, closed) FROM {relation.rows} LIMIT 0"
             db.execute(f"CREATE TABLE settled_{relation.name} AS {rows}")
 
     def resume(self, manifests: list[Manifest]) -> int:
@@ -331,7 +331,7 @@ class Checkpoints:
     def _settle(self, relation: Relation, now_us: int, share: float) -> None:
         """Move rows past contradiction into their `settled_…`: by age, number or lack of memory."""
         db, limits = self._db, self._limits
-        rows = rows_table(relation)
+        rows = relation.rows
         cut = max(
             now_us - us(limits.settle_s), self._over(f"{rows} WHERE closed", "last_seen_us", share)
         )

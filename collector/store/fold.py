@@ -19,7 +19,8 @@ from collector.engine import new_engine
 from collector.store import memory
 from collector.store.groups import Groups, hashed
 from collector.store.plans import Plans
-from collector.store.relation_fold import RelationFold, rows_table
+from collector.store.relation_fold import RelationFold
+from model.narrow import narrowed
 from model.relations import MARKS, MARKS_WHERE, RELATIONS
 from model.signals import SCHEMA
 from model.units import HOUR_US
@@ -60,7 +61,7 @@ def create(connection: duckdb.DuckDBPyConnection) -> None:
     connection.register("batch", SCHEMA.empty_table())
     connection.execute(f"CREATE TABLE marks AS SELECT {MARKS} FROM batch")
     for relation in RELATIONS:
-        rows, flags = rows_table(relation), "".join(f", {flag}" for flag in relation.flags)
+        rows, flags = relation.rows, "".join(f", {flag}" for flag in relation.flags)
         empty = f"SELECT *{_new(relation)} FROM ({relation.fresh('batch')}) LIMIT 0"
         connection.execute(f"CREATE TABLE {rows} AS {empty}")
         shown = relation.shown(rows, f"{flags}, closed")
@@ -72,7 +73,7 @@ def create(connection: duckdb.DuckDBPyConnection) -> None:
     )
     connection.execute("CREATE TABLE gaps (way VARCHAR, from_us BIGINT, to_us BIGINT)")
     for name, query in VIEWS.items():
-        connection.execute(f"CREATE VIEW {name} AS {query}")
+        connection.execute(f"CREATE VIEW {name} AS {narrowed(query)}")
     connection.unregister("batch")
 
 
@@ -138,7 +139,7 @@ class Fold:
 
     def take(self, table: str, source: str) -> None:
         """Put the rows of *source*, written from the hot *table* before, back into it."""
-        by = {rows_table(one): hashed(one) for one in RELATIONS}
+        by = {one.rows: hashed(one) for one in RELATIONS}
         more = f", {by[table]} AS h" if table in by else ""
         self._db.execute(f"INSERT INTO {table} BY NAME SELECT *{more} FROM {source}")
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from collector.store import fold
 from collector.store.checkpoint import SETTLING
-from collector.store.relation_fold import rows_table, settled
+from collector.store.relation_fold import settled
 from model.units import DAY_US, HOUR_US, us
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class Hot:
         open_us = now_us - us(self._limits.abandon_s)
         for relation in SETTLING:
             old = settled(relation, closed_us, open_us)
-            self._db.execute(f"DELETE FROM {rows_table(relation)} WHERE {old}")
+            self._db.execute(f"DELETE FROM {relation.rows} WHERE {old}")
         marked_us = now_us - min(us(self._limits.settle_s), HOUR_US)
         self._db.execute(f"DELETE FROM marks WHERE arrived_us <= {marked_us}")
         self._fold.compact_rates(now_us, DAY_US)

@@ -37,7 +37,7 @@ class RelationFold:
         self.relation = relation
         self._db = connection
         self._plans = plans
-        rows, name = rows_table(relation), relation.name
+        rows, name = relation.rows, relation.name
         stored = (*relation.stored, *relation.flags, "h")
         self._stored = ", ".join(stored)
         self._rows = rows
@@ -149,13 +149,8 @@ class RelationFold:
             return rows.to_arrow_table().cast(self._shape)
 
 
-def rows_table(relation: Relation) -> str:
-    """Return the name of the table of a relation's hot rows."""
-    return f"{relation.name}_rows"
-
-
 def settled(relation: Relation, closed_us: int, open_us: int) -> str:
-    """Return the condition by which rows of `rows_table` are past contradiction.
+    """Return the condition by which rows of `Relation.rows` are past contradiction.
 
     What is closed is, when last seen by *closed_us*; what is open, by *open_us*, or like what is
     closed where the relation keeps it no longer. Both are microseconds since 1970.

@@ -13,7 +13,6 @@ from collector.store.ask import Ask, QuestionError
 from collector.store.checkpoint import SETTLING
 from collector.store.disk import Disk, File, quoted
 from collector.store.recent import Recent
-from collector.store.relation_fold import rows_table
 from model.signals import SCHEMA
 from tests.detectors.harness import NOW_US, hot, signals
 
@@ -39,7 +38,7 @@ class Asked:
         self.relations, self.disk, self.recent = relations, Disk(root), Recent()
         self.files: list[File] = []
         for one in SETTLING:
-            rows = f"SELECT * EXCLUDE (h, closed) FROM {rows_table(one)} LIMIT 0"
+            rows = f"SELECT * EXCLUDE (h, closed) FROM {one.rows} LIMIT 0"
             relations.execute(f"CREATE TABLE settled_{one.name} AS {rows}")
         self.ask = Ask(relations.cursor, self.disk, self.recent, lambda: self.files)
 

@@ -153,6 +153,17 @@ def test_a_detector_is_spared_where_there_is_no_sign_of_its_failure() -> None:
         assert "nonsense" in failing.evaluate(reader, NOW_US, heard_us=NOW_US).failed["zombie_task"]
 
 
+def test_a_sign_heeds_the_threshold_of_whoever_has_the_lowest() -> None:
+    """Where the relation does not say whose a row is, nobody is spared by another's threshold."""
+    sign = "a.task < '{start_grace_least}' OR a.first_us > {start_grace_most_us}"
+    watched = replace(ZOMBIE, only_if={"attempts": sign})
+    overrides = [{"service": "x", "start_grace_s": 10}, {"name": "y", "start_grace_s": 700.5}]
+    assert watched.signs(NOW_US, {}) == {"attempts": "a.task < '60.0' OR a.first_us > 60000000"}
+    assert watched.signs(NOW_US, {"start_grace_s": 90, "overrides": overrides}) == {
+        "attempts": "a.task < '10.0' OR a.first_us > 700500000"
+    }
+
+
 @pytest.mark.parametrize("many", [1, 1000])
 def test_signs_are_looked_for_together_or_each_alone(
     monkeypatch: pytest.MonkeyPatch, many: int
