@@ -56,6 +56,11 @@ SELECT a.namespace AS namespace, a.task || '/' || CAST(a.attempt AS VARCHAR) AS 
   least(a.finished_seen_us, a.finished_us + coalesce(c.lag_us, 0)) AS heard_us,
   a.finished_seen_us + CAST(greatest(2000000, 1.5 * coalesce(l.p95_us, 10000000)) AS BIGINT)
     AS word_due_us,
+  CASE WHEN a.outcome = 'canceled' THEN coalesce(a.running_seen_us, a.first_seen_us) END
+    AS word_since_us,
+  CASE WHEN a.outcome = 'failure' AND n.began_seen_us <= a.finished_seen_us + {report_grace_us}
+    THEN 'it was tried again at once: its end was known, and only the record was not heard' END
+    AS unproven,
   a.task AS task, a.attempt AS attempt, a.agent AS agent, a.outcome AS outcome,
   a.exit_code AS exit_code,
   ({now} - a.finished_seen_us) / 1e6 AS waited_s,
@@ -72,6 +77,11 @@ LEFT JOIN lags c ON c.namespace = a.namespace AND c.service = coalesce(a.agent_s
   AND c.instance = a.agent
 LEFT JOIN learned l ON l.namespace = a.namespace AND l.measure = 'record' AND l.n >= 20
   AND l.service = coalesce(a.service, '') AND l.key = coalesce(a.name, '')
+LEFT JOIN (
+  SELECT namespace, task, attempt - 1 AS before, coalesce(sign_seen_us, running_seen_us)
+    AS began_seen_us
+  FROM attempts WHERE attempt >= 2
+) n ON n.namespace = a.namespace AND n.task = a.task AND n.before = a.attempt
 WHERE a.finished_us IS NOT NULL AND a.recorded_us IS NULL AND a.requeued_us IS NULL
   AND a.dead_lettered_us IS NULL AND coalesce(a.reports, TRUE) AND NOT a.joined_late
   AND {now} - a.finished_seen_us > {report_grace_us}
@@ -133,6 +143,56 @@ FROM attempts WHERE recorded_us IS NOT NULL OR requeued_us IS NOT NULL""",
                 *_SEEN,
                 {**_A, "t": -31, "phase": "finished", "task": "t1", "outcome": "success"},
                 {**_D, "t": -20, "phase": "export.failed", "from": -38, "to": -37},
+            ],
+            ["t1/1"],
+            "confirmed",
+        ),
+        Case(
+            "it was canceled, and the dispatcher, who may have said so before, lost something",
+            [
+                *_SEEN,
+                {**_D, "t": -90, "phase": "export.failed", "from": -100, "to": -99},
+                {**_A, "t": -31, "phase": "finished", "task": "t1", "outcome": "canceled"},
+            ],
+            ["t1/1"],
+            "unknown",
+        ),
+        Case(
+            "it was canceled, and what was lost is older than it",
+            [
+                *_SEEN,
+                {**_D, "t": -160, "phase": "export.failed", "from": -170, "to": -169},
+                {**_A, "t": -31, "phase": "finished", "task": "t1", "outcome": "canceled"},
+            ],
+            ["t1/1"],
+            "confirmed",
+        ),
+        Case(
+            "it failed and was tried again at once, so its end was known: unknown",
+            [
+                *_SEEN,
+                {**_A, "t": -40, "phase": "finished", "task": "t1", "outcome": "failure"},
+                {**_A, "t": -10, "phase": "started", "task": "t1", "attempt": 2},
+            ],
+            ["t1/1"],
+            "unknown",
+        ),
+        Case(
+            "tried again later than a report is waited for",
+            [
+                *_SEEN,
+                {**_A, "t": -41, "phase": "finished", "task": "t1", "outcome": "failure"},
+                {**_A, "t": -10, "phase": "started", "task": "t1", "attempt": 2},
+            ],
+            ["t1/1"],
+            "confirmed",
+        ),
+        Case(
+            "it ended well, and was tried again at once",
+            [
+                *_SEEN,
+                {**_A, "t": -40, "phase": "finished", "task": "t1", "outcome": "success"},
+                {**_A, "t": -10, "phase": "started", "task": "t1", "attempt": 2},
             ],
             ["t1/1"],
             "confirmed",

@@ -66,6 +66,8 @@ class Exporter:
     """Whether what is said in this second is lost, and how: `told` or `silent`."""
     lost: int = 0
     """Records lost in it."""
+    lost_of: list[tuple[str, str]] = field(default_factory=list)
+    """Namespace, and task or request, that these are about."""
     before_dark_s: float = 0.0
     """When something was heard last before it fell dark."""
 
@@ -87,6 +89,8 @@ class Path:
         self.records = 0
         self.lost: dict[tuple[str, str], str] = {}
         """Namespace, and task or request, of which something was lost; and how."""
+        self.told_s: dict[tuple[str, str], float] = {}
+        """The same, where a record of its own is to tell it: when that is heard."""
         self.told: dict[str, list[tuple[str, str, float, float]]] = defaultdict(list)
         """By namespace, whose records are known to be lost: service, instance, from, to."""
         self.spoke: dict[tuple[str, str], list[float]] = defaultdict(list)
@@ -138,14 +142,18 @@ class Path:
             exporter.losing = "told" if dice < noise.told_loss else silent
             if silent and exporter.numbered:
                 exporter.losing = "told"
-            exporter.second, exporter.lost = int(at_s), 0
+            exporter.second, exporter.lost, exporter.lost_of = int(at_s), 0, []
         if not exporter.losing:
             exporter.said_s = at_s
             return False
         exporter.lost += 1
         for one in record.attributes:
             if one.key in {"task.id", "request.id", "schedule.name"}:
-                self.lost[exporter.namespace, one.value.string_value] = exporter.losing
+                about = exporter.namespace, one.value.string_value
+                self.lost[about] = exporter.losing
+                if not exporter.numbered:
+                    self.told_s[about] = math.inf
+                    exporter.lost_of.append(about)
         return True
 
     def _tell(self, exporter: Exporter, at_s: float) -> None:
@@ -161,7 +169,8 @@ class Path:
                 "export.to": wire.micros(to_s + ahead_s),
             }
             told = wire.log("export.failed", at_s + ahead_s, said, severity=17)
-            self._send(exporter, at_s, told)
+            heard = self._send(exporter, at_s, told)
+            self.told_s |= dict.fromkeys(exporter.lost_of, heard.first_s)
         self.told[exporter.namespace].append((exporter.service, exporter.instance, from_s, to_s))
 
     def _send(self, exporter: Exporter, at_s: float, record: Record) -> Heard:

@@ -222,11 +222,17 @@ def _explain(finding: Finding, truths: list[Truth], score: Score, run: Run) -> N
 
 
 def _loss(finding: Finding, run: Run) -> str:
-    """Return how something was lost of what *finding* is about: told, silent, or not at all."""
+    """Return how something was lost of what *finding* is about: told, silent, or not at all.
+
+    Until it was told, it was lost without a trace: nobody could know when it was confirmed.
+    """
     subject = finding.subject.rpartition("/")[0] or finding.subject
     told = finding.evidence
     about = [subject, finding.task, finding.request_id, told.get("depends_on")]
     if 1 in {told.get("tasks"), told.get("waiting")}:
         about.append(told.get("example"))
-    known = {run.lost.get((finding.namespace, one or "")) for one in about}
+    keys = [(finding.namespace, one or "") for one in about]
+    at_s = math.inf if finding.confirmed_us is None else _s(finding.confirmed_us)
+    late = at_s < math.inf and any(run.told_s.get(key, -math.inf) > at_s for key in keys)
+    known = {run.lost.get(key) for key in keys} | ({"silent"} if late else set())
     return "silent" if "silent" in known else "told" if "told" in known else ""

@@ -84,6 +84,8 @@ class Run:
     """As `Cell.dark`, by namespace."""
     lost: dict[tuple[str, str], str] = field(default_factory=dict)
     """As `Path.lost`."""
+    told_s: dict[tuple[str, str], float] = field(default_factory=dict)
+    """As `Path.told_s`."""
     told: dict[str, list[tuple[str, str, float, float]]] = field(default_factory=dict)
     """As `Path.told`."""
     spoke: dict[tuple[str, str], list[float]] = field(default_factory=dict)
@@ -196,6 +198,7 @@ class World:
         made.truths = self.truths.told
         made.dark = {cell.name: cell.dark for cell in self.cells if cell.dark}
         made.lost, made.told = self.path.lost, self.path.told
+        made.told_s = self.path.told_s
         made.spoke = self.path.spoke
         made.instances = self.path.instances
         made.missed = self.path.missed

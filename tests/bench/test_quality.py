@@ -158,6 +158,16 @@ def test_what_came_late_passes_for_lost_until_it_comes(said_s: float, late: int)
     assert _scored(run) == (1, 1, 0, 0, late)
 
 
+@pytest.mark.parametrize(("told_s", "silent"), [(505.0, 0), (506.0, 1), (math.inf, 1)])
+def test_a_loss_is_without_a_trace_until_it_is_told(told_s: float, silent: int) -> None:
+    """What was confirmed before nobody could know; what is unknown is right in any case."""
+    lost, told = {("cell", "t1"): "told"}, {("cell", "t1"): told_s}
+    one = score(_run([], [_finding(505)], lost=lost, told_s=told))[NAME]
+    assert (len(one.of_told), one.of_silent) == (1 - silent, silent)
+    one = score(_run([], [_finding(None, verdict="unknown")], lost=lost, told_s=told))[NAME]
+    assert one.unknown_of_told == 1
+
+
 @pytest.mark.parametrize(("told", "good"), [("told", False), ("silent", True)])
 def test_who_confirms_what_a_told_loss_explains_errs(told: str, good: bool) -> None:  # noqa: FBT001 - a parameter
     """A loss without a trace is nobody's fault."""
