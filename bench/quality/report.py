@@ -66,7 +66,8 @@ _NOTES: Final = """\
 - **Blind**: it could not be told, since the sidecar was away or a side was not heard. *Unknown* is
   the right answer then, and it counts neither as found nor as missed.
 - **Lost signals**: where the loss leaves evidence, *unknown* is right and confirmed is wrong: at
-  most one in a hundred findings may be so. Where it leaves none, a lost record and a lost signal
+  most one in a hundred findings may be so. Where it leaves none, or is told only after a thing had
+  to be confirmed (by a process that had nothing to say before), a lost record and a lost signal
   look the same, and nobody can tell them apart.
 - A simulated scheduler is regular where real ones are not. That all is found here does not mean
   that all is found at yours; what is missed or false here is surely wrong.
@@ -122,7 +123,7 @@ def _run(one: dict[str, Any], table: Any, errors: int) -> Iterator[str]:  # noqa
             if any(each[key] for key in _LOST)]  # fmt: skip
     if lost:
         columns = ("detector", "confirmed, of a loss that was told", "unknown, likewise",
-                 "confirmed, of a silent loss")  # fmt: skip
+                 "confirmed, of a silent loss, or before it was told")  # fmt: skip
         yield f"Of signals that were lost (scored apart):\n\n{table(columns, lost)}\n"
     failed = [f"- {name} failed: {why}" for name, why in one["detectors_failed"].items()]
     wrong = [line for name, each in one["detectors"].items()
