@@ -81,7 +81,9 @@ WITH hops AS (
   SELECT a.namespace, a.caller, a.callee, coalesce(a.purpose, '') AS purpose,
     coalesce(a.peer, '') AS peer, a.first_seen_us // 60000000 AS minute, count(*) AS n,
     max(a.sent_seen_us - a.sent_us) AS caller_lag_us,
-    max(a.received_seen_us - a.received_us) AS callee_lag_us
+    max(a.received_seen_us - a.received_us) AS callee_lag_us,
+    max(a.sent_seen_us - a.received_seen_us) AS caller_late_us,
+    max(a.received_seen_us - a.sent_seen_us) AS callee_late_us
   FROM (SELECT c.*, c.callee AS service, c.task_name AS name FROM calls c) a
   WHERE a.last_seen_us > {{now}} - {{window_us}}
   GROUP BY a.namespace, a.caller, a.callee, coalesce(a.purpose, ''), coalesce(a.peer, ''),
@@ -104,13 +106,16 @@ nameless AS (
       ELSE 0 END
 ),
 tellers AS (
-  SELECT namespace, service, asks, purpose, minute, max(lag_us) AS lag_us FROM (
-    SELECT namespace, caller AS service, 1 AS asks, purpose, minute, caller_lag_us AS lag_us
+  SELECT namespace, service, asks, purpose, minute, max(lag_us) AS lag_us, max(late_us) AS late_us
+  FROM (
+    SELECT namespace, caller AS service, 1 AS asks, purpose, minute, caller_lag_us AS lag_us,
+      caller_late_us AS late_us
     FROM hops WHERE caller IS NOT NULL
     UNION ALL
-    SELECT namespace, callee, 0, purpose, minute, callee_lag_us FROM hops WHERE callee IS NOT NULL
+    SELECT namespace, callee, 0, purpose, minute, callee_lag_us, callee_late_us
+    FROM hops WHERE callee IS NOT NULL
     UNION ALL
-    SELECT namespace, service, asks, purpose, minute, 0 FROM nameless
+    SELECT namespace, service, asks, purpose, minute, 0, NULL FROM nameless
   ) o GROUP BY namespace, service, asks, purpose, minute
 ),
 active AS (
@@ -123,7 +128,9 @@ active AS (
   ) t WHERE t.before = t.minute - 1 AND t.after = t.minute + 1
 ),
 delays AS (
-  SELECT namespace, service, max(lag_us) AS lag_us FROM tellers GROUP BY namespace, service
+  -- after the other end of the same requests, by our clock; else by its own, which may be behind
+  SELECT namespace, service, coalesce(max(late_us), max(lag_us)) AS lag_us
+  FROM tellers GROUP BY namespace, service
 ),
 roles AS (SELECT DISTINCT namespace, service, asks, purpose FROM tellers),
 known AS (
@@ -338,6 +345,18 @@ ORDER BY since_us, subject""",
                 *({**one, "arrived": float(str(one["t"])) + 100} for one in _answers(52, t=-250.0)),
             ],
             [],
+        ),
+        Case(
+            "the callee's clock is 4 min behind, and its records come at once",
+            [
+                *_more(),
+                *_asks(50),
+                *(
+                    {**one, "t": float(str(one["t"])) - 240, "arrived": one["t"]}
+                    for one in [*_answers(44), *_answers(6, 44, request_id=None)]
+                ),
+            ],
+            _HOP,
         ),
         Case(
             "within the last minute: it may still be told of",
