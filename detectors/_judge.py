@@ -10,7 +10,7 @@ import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from detectors._witness import Dark, Witnesses
@@ -35,6 +35,10 @@ _AT_ONCE: Final = 2
 
 _MANY: Final = 50_000
 """In a relation of so many rows each sign is looked for alone: that passes most of them by."""
+
+
+_narrow = cache(narrowed)
+"""For what a detector is made of: that is the same each time, and its text is long."""
 
 
 class Keeper(Protocol):
@@ -237,8 +241,9 @@ class Judge:
     def _rows(
         self, reader: duckdb.DuckDBPyConnection, detector: Detector, now_us: int
     ) -> list[dict[str, Any]]:
-        query = detector.query(now_us, self._settings.get(detector.name, {}), self._occurrence_s)
-        found = reader.execute(narrowed(query))
+        narrow = replace(detector, sql=_narrow(detector.sql))
+        settings = self._settings.get(detector.name, {})
+        found = reader.execute(narrow.query(now_us, settings, self._occurrence_s))
         names = [column[0] for column in found.description or ()]
         rows = [dict(zip(names, row, strict=True)) for row in found.fetchall()]
         return [row for row in rows if row["since_us"] >= now_us - self._abandon_us]
@@ -313,11 +318,10 @@ class Judge:
         cleared: dict[str, int] = {}
         if detector.clears and any(one.verdict == "confirmed" for one in gone):
             wanted = ", ".join("'" + one.subject.replace("'", "''") + "'" for one in gone)
-            query = (
-                f"SELECT namespace, subject, cleared_us FROM ({detector.clears}) c"
+            rows = reader.execute(
+                f"SELECT namespace, subject, cleared_us FROM ({_narrow(detector.clears)}) c"
                 f" WHERE subject IN ({wanted})"
-            )
-            rows = reader.execute(narrowed(query)).fetchall()
+            ).fetchall()
             cleared = {
                 f"{detector.name}:{space}/{subject}": at for space, subject, at in rows if at
             }

@@ -15,8 +15,19 @@ from model.relations import RELATIONS
 if TYPE_CHECKING:
     from model.relation import Relation
 
+
+def _columns(relation: Relation) -> dict[str, str]:
+    """Return each column as readers see it, and how it is made."""
+    return {
+        **{key: key for key in relation.keys},
+        **{column.name: column.shown() for column in relation.columns},
+        **{flag: flag for flag in (*relation.flags, "closed")},
+        **{name: f"{value} AS {name}" for name, value in relation.derived},
+    }
+
+
 _SHOWN: Final = {
-    name: (relation, where)
+    name: (_columns(relation), f"{relation.rows}{where}")
     for relation in RELATIONS
     for name, where in ((relation.name, ""), (f"open_{relation.name}", " WHERE NOT closed"))
 }
@@ -24,6 +35,9 @@ _READ: Final = re.compile(rf"\b(FROM|JOIN) ({'|'.join(_SHOWN)})\b")
 _NAMED: Final = re.compile(r"\b(\w+) AS (?:NOT )?(?:MATERIALIZED )?\(")
 _WORD: Final = re.compile(r"\w+")
 _ALL: Final = re.compile(r"\s*SELECT (?:\w+\.)?\*")
+
+_SCOPED: Final = frozenset({"service", "queue", "name"})
+"""What a threshold is overridden by: named where one is filled in later."""
 
 
 def narrowed(statement: str) -> str:
@@ -33,25 +47,15 @@ def narrowed(statement: str) -> str:
     """
     if _ALL.match(statement):
         return statement
-    words = set(_WORD.findall(statement))
+    words = _SCOPED.union(_WORD.findall(statement))
     others = set(_NAMED.findall(statement))
 
     def read(found: re.Match[str]) -> str:
         word, name = found.groups()
         if name in others:
             return found[0]
-        relation, where = _SHOWN[name]
-        return f"{word} (SELECT {_columns(relation, words)} FROM {relation.rows}{where})"
+        columns, rows = _SHOWN[name]
+        wanted = [made for column, made in columns.items() if column in words]
+        return f"{word} (SELECT {', '.join(wanted) or 'namespace'} FROM {rows})"
 
     return _READ.sub(read, statement)
-
-
-def _columns(relation: Relation, words: set[str]) -> str:
-    named = {
-        **{key: key for key in relation.keys},
-        **{column.name: column.shown() for column in relation.columns},
-        **{flag: flag for flag in (*relation.flags, "closed")},
-        **{name: f"{value} AS {name}" for name, value in relation.derived},
-    }
-    wanted = [shown for name, shown in named.items() if name in words]
-    return ", ".join(wanted or relation.keys)
