@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from collector.store import fold
 from detectors._judge import Judge
+from detectors._kit import load
 from model.signals import COLUMNS, SCHEMA
 
 if TYPE_CHECKING:
@@ -70,6 +71,16 @@ def signals(rows: Iterable[Mapping[str, Any]], now_us: int = NOW_US) -> pa.Table
         assert not unknown, unknown
         made.append(one)
     return pa.Table.from_pylist(made, schema=SCHEMA)
+
+
+def every_case() -> list[dict[str, Any]]:
+    """Return the signals of all cases of all detectors, in a namespace each."""
+    return [
+        {**one, "namespace": f"{detector.name}-{number}"}
+        for detector in load()
+        for number, case in enumerate(detector.cases)
+        for one in case.signals
+    ]
 
 
 def hot(rows: Sequence[Mapping[str, Any]], *, bin_s: float = 60.0) -> duckdb.DuckDBPyConnection:

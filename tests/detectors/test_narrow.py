@@ -10,7 +10,7 @@ import pytest
 from detectors._kit import Detector, load
 from model.narrow import narrowed
 from model.views import VIEWS
-from tests.detectors.harness import NOW_US, hot
+from tests.detectors.harness import NOW_US, every_case, hot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,13 +21,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def reader() -> Iterator[duckdb.DuckDBPyConnection]:
     """Give all cases of all detectors, a namespace each."""
-    rows = [
-        {**one, "namespace": f"{detector.name}-{number}"}
-        for detector in load()
-        for number, case in enumerate(detector.cases)
-        for one in case.signals
-    ]
-    with hot(rows) as found:
+    with hot(every_case()) as found:
         yield found
 
 

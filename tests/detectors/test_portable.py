@@ -10,7 +10,7 @@ import pytest
 
 from detectors._kit import Detector, load
 from tests.detectors._clickhouse import ClickHouse
-from tests.detectors.harness import NOW_US, hot
+from tests.detectors.harness import NOW_US, every_case, hot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,13 +25,7 @@ DETECTORS = load()
 @pytest.fixture(scope="module")
 def both() -> Iterator[tuple[duckdb.DuckDBPyConnection, ClickHouse]]:
     """Give all cases of all detectors, a namespace each, in both engines."""
-    rows = [
-        {**one, "namespace": f"{detector.name}-{number}"}
-        for detector in DETECTORS
-        for number, case in enumerate(detector.cases)
-        for one in case.signals
-    ]
-    with hot(rows) as reader:
+    with hot(every_case()) as reader:
         other = ClickHouse(reader)
         yield reader, other
         other.close()
