@@ -84,6 +84,11 @@ COLUMNS: Final = {
 }
 """Column → Arrow type. Times are microseconds since 1970 UTC."""
 
+UNLIKE: Final = frozenset(
+    ("request_id", "trace_id", "span_id", "parent_id", "task", "attr_values", "body")
+)
+"""Columns of text that is another in nearly every signal."""
+
 SCHEMA: Final = pa.schema(list(COLUMNS.items()))
 
 ATTRIBUTES: Final = {

@@ -13,10 +13,11 @@ from __future__ import annotations
 import logging
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import duckdb
+import pyarrow.compute as pc
 
 from collector.store import memory
 from collector.store.disk import KEEP, Disk, File, Manifest
@@ -288,7 +289,7 @@ class Checkpoints:
         """Write all files of *job* and make them true. Raises OSError, duckdb.Error."""
         self._write_signals(job)
         for relation in SETTLING:
-            self._segment(job, relation.name, f"settled_{relation.name}", "last_seen_us")
+            self._segment(job, relation.name, f"settled_{relation.name}")
         self._merge(job)
         for table in _HOT:
             rows = f"FROM {table}" if table in _PLAIN else f"SELECT * EXCLUDE (h) FROM {table}"
@@ -300,18 +301,21 @@ class Checkpoints:
         self._disk.commit(job.manifest)
 
     def _write_signals(self, job: _Job) -> None:
-        job.cursor.register("recent", job.signals)
-        self._segment(job, "signals", "recent", "arrived_us")
+        name = f"segments/signals-{job.tag}.parquet"
+        file = self._disk.write_signals(name, job.signals)
+        if file:
+            span = pc.min_max(job.signals["arrived_us"]).as_py()
+            job.manifest.segments.append(replace(file, from_us=span["min"], to_us=span["max"]))
 
-    def _segment(self, job: _Job, table: str, rows: str, at: str) -> None:
+    def _segment(self, job: _Job, table: str, rows: str) -> None:
         name = f"segments/{table}-{job.tag}.parquet"
         file = self._disk.write(job.cursor, table, name, f"FROM {rows}")
         if file:
-            span = job.cursor.execute(f"SELECT min({at}), max({at}) FROM {rows}").fetchall()
+            span = job.cursor.execute(
+                f"SELECT min(last_seen_us), max(last_seen_us) FROM {rows}"
+            ).fetchall()
             low, high = span[0]
-            job.manifest.segments.append(
-                File(file.name, table, file.rows, file.size, file.crc, low or 0, high or 0)
-            )
+            job.manifest.segments.append(replace(file, from_us=low or 0, to_us=high or 0))
 
     def _share(self) -> float:
         """Return the share of what is hot that may stay, so that memory does not run short."""

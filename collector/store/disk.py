@@ -18,9 +18,10 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from collector.store.fold import rows_of
+from model.signals import COLUMNS, UNLIKE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     import duckdb
@@ -33,6 +34,10 @@ BLOCK: Final = 1 << 18
 
 _GROUP_ROWS: Final = 16_384
 """Rows in a Parquet row group: a whole group is in memory while it is written."""
+
+_NUMBERED: Final = dict.fromkeys(("seq", "ts_us", "end_us"), "DELTA_BINARY_PACKED")
+_REPEATED: Final = [one for one in COLUMNS if one not in {*_NUMBERED, *UNLIKE}]
+"""Columns of signals of which a Parquet file has a dictionary: to try it for others is in vain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +92,38 @@ class Disk:
         *notes* are written into the file, for whoever finds it without its manifest.
         Raises OSError or duckdb.Error where it cannot be written; no half file stays.
         """
+        return self._put(
+            table,
+            name,
+            lambda path: rows_of(
+                connection,
+                f"COPY ({query}) TO '{quoted(path)}' (FORMAT parquet,"
+                f" COMPRESSION {compression}, ROW_GROUP_SIZE {_GROUP_ROWS}{_noted(notes)})",
+            ),
+        )
+
+    def write_signals(self, name: str, signals: pa.Table) -> File | None:
+        """Write *signals* likewise. They are Arrow's: its own writer takes half the time for them.
+
+        Raises OSError where they cannot be written; no half file stays.
+        """
+
+        def fill(path: Path) -> int:
+            parquet.write_table(
+                signals, path, row_group_size=_GROUP_ROWS, compression="zstd",
+                use_dictionary=_REPEATED, column_encoding=_NUMBERED,
+                store_schema=False,  # types are Parquet's, whoever has written the file
+            )  # fmt: skip
+            return int(signals.num_rows)
+
+        return self._put("signals", name, fill)
+
+    def _put(self, table: str, name: str, fill: Callable[[Path], int]) -> File | None:
+        """Let *fill* write the file *name*, and say how many rows; sync it and give it its name."""
         path = self.root / name
         partial = path.with_suffix(".partial")
         try:
-            rows = rows_of(
-                connection,
-                f"COPY ({query}) TO '{quoted(partial)}' (FORMAT parquet,"
-                f" COMPRESSION {compression}, ROW_GROUP_SIZE {_GROUP_ROWS}{_noted(notes)})",
-            )
+            rows = fill(partial)
             if not rows:
                 partial.unlink(missing_ok=True)
                 return None
