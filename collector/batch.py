@@ -35,11 +35,19 @@ class Batch:
     columns: dict[str, Array]
     attribute: Callable[[str], Array | None]
     counts: dict[str, int] = field(default_factory=dict)
+    _nulls: dict[Array, Array] = field(default_factory=dict)
 
     def get(self, name: str) -> Array:
         """Return a column, nulls where it is not known."""
         found = self.columns.get(name)
-        return pa.nulls(self.rows, COLUMNS[name]) if found is None else found
+        return self._none(COLUMNS[name]) if found is None else found
+
+    def _none(self, kind: Array) -> Array:
+        """Return nulls of the type *kind*: one array for all columns, for most are not known."""
+        found = self._nulls.get(kind)
+        if found is None or len(found) != self.rows:
+            found = self._nulls[kind] = pa.nulls(self.rows, kind)
+        return found
 
     def count(self, what: str, number: int) -> None:
         """Note that something worth a metric happened *number* times."""

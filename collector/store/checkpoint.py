@@ -45,9 +45,6 @@ _FEW: Final = 5_000
 """So many rows of a relation stay though memory is short: they take little of it, and what was lost
 and when is among them."""
 
-_LOOSE: Final = 0.5
-"""The share of the engine's memory up to which it is not packed: packing takes time of the fold."""
-
 _SMALL: Final = 5
 """A segment of less than this part of a whole one is small; what was spilled in a rush is not."""
 
@@ -159,12 +156,13 @@ class Checkpoints:
         """
         if self._job:
             return False
-        with memory.lifted(self._db, self._engine_bytes):
-            self._begin(applied, now_us, within)
+        self._begin(applied, now_us, within)
         return True
 
     def _begin(self, applied: int, now_us: int, within: int) -> None:
-        self._job = self._begun(applied, now_us, within)
+        self.full(_FULL)  # rather than move away what takes little room when it is packed
+        with memory.lifted(self._db, self._engine_bytes):
+            self._job = self._begun(applied, now_us, within)
         if self._job:
             self._job.written = self._writer.submit(self._write, self._job)
 
@@ -202,8 +200,7 @@ class Checkpoints:
             return True
         for relation in SETTLING:
             self._db.execute(f"DELETE FROM settled_{relation.name}")
-        if memory.used_bytes(self._db) > _LOOSE * self._limits.memory_bytes:
-            self.pack()
+        self.full(_FULL)
         self.made += 1
         self._manifests = [job.manifest, *self._manifests][:KEEP]
         with self._history.lock:
@@ -213,6 +210,15 @@ class Checkpoints:
         if wait:
             trimmed.result()
         return True
+
+    def full(self, part: float) -> bool:
+        """Say whether what is hot takes more than *part* of its memory, even when it is packed.
+
+        It is packed only where it takes so much: that takes time of the fold.
+        """
+        if self._used() > part:
+            self.pack()
+        return self._used() > part
 
     def pack(self) -> None:
         """Give back the room of deleted rows, and pack the others."""
@@ -231,8 +237,8 @@ class Checkpoints:
         if self._manifests and covered and not again:
             return True
         try:
+            self._begin(applied, now_us, within)
             with memory.lifted(self._db, self._engine_bytes):  # it is what makes room
-                self._begin(applied, now_us, within)
                 return self.end(wait=True) is True
         except duckdb.Error as error:  # an engine that is beyond use
             return self._failed(error)
@@ -319,8 +325,11 @@ class Checkpoints:
 
     def _share(self) -> float:
         """Return the share of what is hot that may stay, so that memory does not run short."""
-        used = max(1, memory.used_bytes(self._db))
-        return min(1.0, _FULL * self._limits.memory_bytes / used)
+        return min(1.0, _FULL / max(self._used(), 0.01))
+
+    def _used(self) -> float:
+        """Return the part in use of the memory that what is hot may take (and may be over 1)."""
+        return memory.used_bytes(self._db) / self._limits.memory_bytes
 
     def _over(self, table: str, at: str, share: float) -> int:
         """Return the time up to which rows of *table* are one too many; 0 where none are."""

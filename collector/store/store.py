@@ -49,6 +49,10 @@ _HEADROOM: Final = 64 << 20
 """The engine may use so much more than what is hot may, or half as much again: for changes and
 readers. Without room for a change it would not survive it (see `memory`)."""
 
+_TIGHT: Final = 0.7
+"""The part of its memory from which on what is hot is packed, else moved away, before the fold has
+to wait for that. Not before there is as much new as of a spill: what is open stays, full or not."""
+
 _QUIET_US: Final = 5 * SECOND_US
 """So long after the last batch, memory that nobody uses is given back."""
 
@@ -235,14 +239,15 @@ class Store:
             self._checkpointed_us, self._checkpointed_rows = now, rows
             self._checkpoint(again=True)
             return
-        new = rows - self._checkpointed_rows
+        new, whole = rows - self._checkpointed_rows, self._limits.segment_rows
+        part = whole // _SPILLS
         behind = self._checkpoints.applied < self.applied  # also after one that failed
         old = (behind or waiting) and age_us >= us(self._limits.checkpoint_s)
-        many = new >= self._limits.segment_rows and age_us >= SECOND_US
-        if old or many:
+        many = new >= whole or (new >= part and self._checkpoints.full(_TIGHT))
+        if old or (many and age_us >= SECOND_US):
             if self._checkpoints.begin(self.applied, now, within=self._apply.within):
                 self._checkpointed_us, self._checkpointed_rows = now, rows
-        elif waiting >= self._limits.segment_rows // _SPILLS:
+        elif waiting >= part:
             self._checkpoints.spill(self.applied, now)
 
     def checkpoint(self) -> bool:
@@ -256,8 +261,10 @@ class Store:
         return memory.used_bytes(self._db) > self._limits.memory_bytes
 
     def _relieve(self) -> None:
-        """Move what can be to disk: what is there need not be in memory."""
-        self._checkpoint(again=True)
+        """Pack what is hot; where that is not enough, move what can be to disk."""
+        self._checkpoints.end(wait=True)
+        if self._checkpoints.full(1.0):
+            self._checkpoint(again=True)
 
     def _checkpoint(self, *, again: bool = False) -> bool:
         within = self._apply.within

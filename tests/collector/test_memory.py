@@ -240,6 +240,24 @@ def test_all_that_comes_is_kept_in_a_tiny_memory(
     two.close()
 
 
+def test_what_is_hot_is_packed_before_it_is_moved_away(tmp_path: Path) -> None:
+    """What has closed can still be contradicted: it stays where it has room once it is packed."""
+    clock = Turned()
+    one = store(tmp_path, clock, memory_bytes=32 * MIB, segment_rows=20_000)
+    tasks = 0
+    while tasks < 36_000:
+        ids = range(tasks, tasks + 2000)
+        send(one, *[part for i in ids for part in story(f"t{i}", clock())])
+        tasks += 2000
+        clock.on(2)
+    one.checkpoint()
+    assert one._checkpoints.made > 1
+    assert ask(one, "SELECT count(*) FROM attempts WHERE closed") == [(tasks,)]
+    assert not [seg for seg in one.history.segments if seg.table == "attempts"]
+    assert one.stats.memory_waits == 0
+    one.close()
+
+
 def test_an_engine_beyond_use_costs_nothing(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
