@@ -54,8 +54,11 @@ SELECT a.namespace AS namespace, a.task || '/' || CAST(a.attempt AS VARCHAR) AS 
   a.name AS name, a.service AS service, a.queue AS queue, a.finished_us AS since_us,
   a.finished_seen_us + {report_grace_us} AS deadline_us,
   least(a.finished_seen_us, a.finished_us + coalesce(c.lag_us, 0)) AS heard_us,
-  a.finished_seen_us + CAST(greatest(2000000, 1.5 * coalesce(l.p95_us, 10000000)) AS BIGINT)
-    AS word_due_us,
+  -- what is reported again may be recorded only then; after the grace it would be late anyway
+  a.finished_seen_us + greatest(coalesce(l.usual_us, 15000000),
+    least(coalesce(l.usual_us, 15000000) + CASE
+      WHEN coalesce(a.report_call, a.report_answer) IS NOT NULL OR a.reported_us IS NOT NULL
+      THEN a.last_seen_us - a.finished_seen_us ELSE 0 END, {report_grace_us})) AS word_due_us,
   CASE WHEN a.outcome = 'canceled' THEN coalesce(a.running_seen_us, a.first_seen_us) END
     AS word_since_us,
   CASE WHEN a.outcome = 'failure' AND n.began_seen_us <= a.finished_seen_us + {report_grace_us}
@@ -75,8 +78,11 @@ SELECT a.namespace AS namespace, a.task || '/' || CAST(a.attempt AS VARCHAR) AS 
 FROM open_attempts a
 LEFT JOIN lags c ON c.namespace = a.namespace AND c.service = coalesce(a.agent_service, '')
   AND c.instance = a.agent
-LEFT JOIN learned l ON l.namespace = a.namespace AND l.measure = 'record' AND l.n >= 20
-  AND l.service = coalesce(a.service, '') AND l.key = coalesce(a.name, '')
+LEFT JOIN (
+  SELECT namespace, service, key, CAST(greatest(2000000, 1.5 * p95_us) AS BIGINT) AS usual_us
+  FROM learned WHERE measure = 'record' AND n >= 20
+) l ON l.namespace = a.namespace AND l.service = coalesce(a.service, '')
+  AND l.key = coalesce(a.name, '')
 LEFT JOIN (
   SELECT namespace, task, attempt - 1 AS before, coalesce(sign_seen_us, running_seen_us)
     AS began_seen_us
@@ -146,6 +152,33 @@ FROM attempts WHERE recorded_us IS NOT NULL OR requeued_us IS NOT NULL""",
             ],
             ["t1/1"],
             "confirmed",
+        ),
+        *(
+            Case(
+                f"its report was given up and made again, and the dispatcher lost something {when}",
+                [
+                    *_SEEN,
+                    {**_A, "t": -50, "phase": "finished", "task": "t1", "outcome": "success"},
+                    *(
+                        {**_A, "t": at, "phase": phase, "task": "t1", "request_id": request}
+                        | {"purpose": "report"}
+                        for at, phase, request in (
+                            (-50, "call.sent", "r1"),
+                            (-45, "call.gave_up", "r1"),
+                            (again, "call.sent", "r2"),
+                            (again + 0.5, "call.ok", "r2"),
+                        )
+                    ),
+                    {**_D, "t": -2, "phase": "export.failed", "from": lost, "to": lost + 1},
+                ],
+                ["t1/1"],
+                verdict,
+            )
+            for when, again, lost, verdict in (
+                ("just then: unknown", -35, -35, "unknown"),
+                ("long after that", -35, -15, "confirmed"),
+                ("just then, when it was late already", -6, -6, "confirmed"),
+            )
         ),
         Case(
             "it was canceled, and the dispatcher, who may have said so before, lost something",
