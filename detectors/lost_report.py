@@ -25,6 +25,7 @@ from detectors._kit import Case, Detector
 
 _A = {"side": "agent", "service": "agent", "task_name": "sync", "instance": "agent-1"}
 _D = {"side": "dispatcher", "service": "oxr", "task_name": "sync"}
+_SLOW = {**_A, "instance": "agent-2"}
 _SEEN = [
     {**_D, "t": -300, "phase": "dispatched", "task": "t0"},
     {**_A, "t": -298, "phase": "finished", "task": "t0", "outcome": "success"},
@@ -59,8 +60,13 @@ SELECT a.namespace AS namespace, a.task || '/' || CAST(a.attempt AS VARCHAR) AS 
     least(coalesce(l.usual_us, 15000000) + CASE
       WHEN coalesce(a.report_call, a.report_answer) IS NOT NULL OR a.reported_us IS NOT NULL
       THEN a.last_seen_us - a.finished_seen_us ELSE 0 END, {report_grace_us})) AS word_due_us,
-  CASE WHEN a.outcome = 'canceled' THEN coalesce(a.running_seen_us, a.first_seen_us) END
-    AS word_since_us,
+  CASE WHEN a.outcome = 'canceled' THEN coalesce(a.running_seen_us, a.first_seen_us)
+    -- who is late on the way, or of whom another has run it since, seems to be behind: but from
+    -- being handed out its run took so long, by whatever clock
+    ELSE least(a.finished_seen_us, a.finished_us + coalesce(c.lag_us, 0),
+      coalesce(a.running_seen_us
+        + greatest(0, a.finished_us - coalesce(a.accepted_us, a.started_us)), a.finished_seen_us))
+    END AS word_since_us,
   CASE WHEN a.outcome = 'failure' AND n.began_seen_us <= a.finished_seen_us + {report_grace_us}
     THEN 'it was tried again at once: its end was known, and only the record was not heard' END
     AS unproven,
@@ -152,6 +158,50 @@ FROM attempts WHERE recorded_us IS NOT NULL OR requeued_us IS NOT NULL""",
             ],
             ["t1/1"],
             "confirmed",
+        ),
+        *(
+            Case(
+                f"all that is heard of its agent comes 14 s late, and what was lost is {title}",
+                [
+                    *_SEEN[:-2],
+                    {**_SLOW, "t": -149, "arrived": -135, "phase": "started", "task": "t1"},
+                    {**_SLOW, "t": -46, "arrived": -32, "phase": "finished", "task": "t1"}
+                    | {"outcome": "success"},
+                    _SEEN[-1],
+                    {**_D, "t": -20, "phase": "export.failed", "from": lost, "to": lost + 1},
+                ],
+                ["t1/1"],
+                verdict,
+            )
+            for title, lost, verdict in (
+                ("of the moment when it ended: unknown", -46, "unknown"),
+                ("older", -52, "confirmed"),
+            )
+        ),
+        Case(
+            "its agent's clock is behind by 14 s, and what was lost is older than its end",
+            [
+                *_SEEN[:-2],
+                {**_SLOW, "t": -163, "arrived": -149, "phase": "started", "task": "t1"},
+                {**_SLOW, "t": -46, "arrived": -32, "phase": "finished", "task": "t1"}
+                | {"outcome": "success"},
+                _SEEN[-1],
+                {**_D, "t": -20, "phase": "export.failed", "from": -46, "to": -45},
+            ],
+            ["t1/1"],
+            "confirmed",
+        ),
+        Case(
+            "its end was late, and it runs again, by the same ID, where the clock is behind",
+            [
+                *_SEEN,
+                {**_A, "t": -60, "arrived": -40, "phase": "finished", "task": "t1"}
+                | {"outcome": "success"},
+                {**_D, "t": -50, "phase": "export.failed", "from": -60, "to": -59},
+                {**_SLOW, "t": -40, "arrived": -1, "phase": "started", "task": "t1"},
+            ],
+            ["t1/1"],
+            "unknown",
         ),
         *(
             Case(
