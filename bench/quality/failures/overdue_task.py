@@ -28,10 +28,12 @@ def besides(cell: Cell, attempt: Attempt, failure: Failure) -> None:
 def _begun(cell: Cell, attempt: Attempt) -> tuple[float, bool]:
     """Return when it was heard that the run has begun, and whether that was said.
 
-    Where that is lost, its other signs tell as much, sooner or later.
+    Where that is lost, its other signs tell as much: the first that was heard, or is to come.
     """
     heard_s = attempt.began_heard_s
-    return (heard_s, True) if heard_s < math.inf else (cell.clock.now, False)
+    if heard_s < math.inf:
+        return heard_s, True
+    return min(attempt.sign_heard_s, cell.clock.now), False
 
 
 class Endless(Failure):
