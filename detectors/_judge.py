@@ -315,21 +315,25 @@ class Judge:
         now_us: int,
     ) -> None:
         """End *gone*; one whose contradiction happened before we confirmed it was wrong."""
-        cleared: dict[str, int] = {}
+        cleared: dict[str, list[tuple[int, int | None]]] = {}
         if detector.clears and any(one.verdict == "confirmed" for one in gone):
             wanted = ", ".join("'" + one.subject.replace("'", "''") + "'" for one in gone)
-            rows = reader.execute(
-                f"SELECT namespace, subject, cleared_us FROM ({_narrow(detector.clears)}) c"
-                f" WHERE subject IN ({wanted})"
-            ).fetchall()
-            cleared = {
-                f"{detector.name}:{space}/{subject}": at for space, subject, at in rows if at
-            }
+            found = reader.execute(
+                f"SELECT * FROM ({_narrow(detector.clears)}) c WHERE subject IN ({wanted})"
+            )
+            names = [column[0] for column in found.description or ()]
+            for row in (dict(zip(names, one, strict=True)) for one in found.fetchall()):
+                key = f"{detector.name}:{row['namespace']}/{row['subject']}"
+                if row["cleared_us"]:
+                    cleared.setdefault(key, []).append((row["cleared_us"], row.get("heard_us")))
         for one in gone:
             one.ended_us = now_us
             if one.verdict == "confirmed":
-                at = cleared.get(one.key)
-                wrong = at is not None and one.confirmed_us is not None and at < one.confirmed_us
+                then = one.confirmed_us or 0
+                wrong = any(
+                    at < then and (heard is None or heard > then)
+                    for at, heard in cleared.get(one.key, ())
+                )
                 one.verdict = "retracted" if wrong else "resolved"
                 self._count(detector, one.verdict)
             elif one.verdict == "suspected" and one.confirmed_us is None:

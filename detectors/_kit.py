@@ -62,16 +62,17 @@ class Detector:
     microseconds: times are compared with these, so that the engine can do it as it scans.
     `witness` is the side whose silence makes the verdict *unknown*; `covered_by` the measure
     (see `model.relations`) that shows that what is missed has been seen before, for the same
-    service and name. `clears` is a SELECT of (subject, cleared_us): when that which ended a
-    finding happened, by which *retracted* is told from *resolved*. `follows` names the detectors
-    whose findings can be the cause of this one's (see `detectors._incidents`). `every_s` is how
-    often it is looked for at most (0: at each evaluation). `only_if` is, by relation, a condition
-    over its row `a`: whenever anything is found, some row of some of these meets it. It may be met
-    in vain; thresholds stand in it only where the relation has service, queue and name, elsewhere
+    service and name. `clears` is a SELECT of (subject, cleared_us): when that which ended a finding
+    happened, by which *retracted* is told from *resolved*; with `heard_us`, when that was heard:
+    what was known when it was confirmed does not contradict it. `follows` names the detectors whose
+    findings can be the cause of this one's (see `detectors._incidents`). `every_s` is how often it
+    is looked for at most (0: at each evaluation). `only_if` is, by relation, a condition over its
+    row `a`: whenever anything is found, some row of some of these meets it. It may be met in vain;
+    thresholds stand in it only where the relation has service, queue and name, elsewhere
     `{name_least}`, `{name_most}`, `{name_least_us}` and `{name_most_us}`: whosever it is. `blinds`
-    says that while its finding lasts a service of the side in its evidence is not heard: silence
-    at that time proves nothing. So many findings of a service at once as `wakes` says wake
-    somebody, whatever their severity (0: only those that are critical).
+    says that while its finding lasts a service of the side in its evidence is not heard: silence at
+    that time proves nothing. So many findings of a service at once as `wakes` says wake somebody,
+    whatever their severity (0: only those that are critical).
     """
 
     severity: Literal["info", "warning", "critical"]

@@ -78,8 +78,12 @@ WHERE {now} - a.sign_last_seen_us > a.limit_us
     AND b.attempt > a.attempt)
 ORDER BY since_us, subject""",
     clears="""
-SELECT namespace, task || '/' || CAST(attempt AS VARCHAR) AS subject, sign_last_us AS cleared_us
-FROM attempts WHERE sign_us IS NOT NULL""",
+SELECT namespace, task || '/' || CAST(attempt AS VARCHAR) AS subject, sign_last_us AS cleared_us,
+  sign_last_seen_us AS heard_us
+FROM attempts WHERE sign_us IS NOT NULL
+UNION ALL
+SELECT namespace, task || '/' || CAST(attempt AS VARCHAR), recorded_us, recorded_seen_us
+FROM attempts WHERE recorded_us IS NOT NULL""",
     fix="Look at {task} on {agent}: its last sign of life is {silent_s} s old, and it beats every"
     " {interval_s} s.",
     only_if={

@@ -476,3 +476,54 @@ def test_who_may_have_said_it_is_waited_for(said_s: float, stopped: bool, verdic
     judge = Judge([LOST], Memory())
     judge.evaluate(relations, NOW_US, heard_us=NOW_US)
     assert {one.subject: one.verdict for one in judge.open.values()} == {"t1/1": verdict}
+
+
+@pytest.mark.parametrize(
+    ("said", "verdict"),
+    [
+        pytest.param(
+            {"side": "agent", "t": -5, "phase": "heartbeat", "beat_s": 10.0, "instance": "a1"},
+            "retracted", id="it had beaten, and that was late",
+        ),
+        pytest.param(
+            {"side": "agent", "t": 20, "phase": "heartbeat", "beat_s": 10.0, "instance": "a1"},
+            "resolved", id="it beats again",
+        ),
+        pytest.param(
+            {"side": "dispatcher", "service": "oxr", "t": 20, "phase": "requeued"},
+            "resolved", id="it was taken back",
+        ),
+        pytest.param(
+            {"side": "dispatcher", "service": "oxr", "t": 20, "phase": "recorded",
+             "state": "timeout"},
+            "resolved", id="it was called dead",
+        ),
+        pytest.param(
+            {"side": "dispatcher", "service": "oxr", "t": -5, "phase": "recorded",
+             "state": "success"},
+            "retracted", id="it had ended, and that was late",
+        ),
+    ],
+)  # fmt: skip
+def test_a_silence_that_ends_was_one_unless_something_was_said_before_it_was_told(
+    said: dict[str, object], verdict: str
+) -> None:
+    """Its last sign, which was known, contradicts nothing."""
+    silent = next(one for one in load() if one.name == "silent_task")
+    task = {"task": "t1", "task_name": "train"}
+    agent = {"side": "agent", "service": "agent", "instance": "a1", "task_name": "train"}
+    before = [
+        {**task, "side": "dispatcher", "service": "oxr", "t": -200, "phase": "dispatched"},
+        {**agent, **task, "t": -199, "phase": "started"},
+        {**agent, **task, "t": -100, "phase": "heartbeat", "beat_s": 10.0},
+        {**agent, "t": 0, "phase": "heartbeat", "instance": "a2"},
+    ]
+    keeper = Memory()
+    judge = Judge([silent], keeper)
+    judge.evaluate(hot(before), NOW_US, heard_us=NOW_US)
+    assert [one.verdict for one in keeper.saved.values()] == ["confirmed"]
+    later = NOW_US + 21 * SECOND
+    judge.evaluate(
+        hot([*before, {"service": "agent", **task, **said, "arrived": 20.5}]), later, heard_us=later
+    )
+    assert [one.verdict for one in keeper.saved.values()] == [verdict]
