@@ -57,9 +57,10 @@ SELECT a.namespace AS namespace, a.task || '/' || CAST(a.attempt AS VARCHAR) AS 
   least(a.finished_seen_us, a.finished_us + coalesce(c.lag_us, 0)) AS heard_us,
   -- what is reported again may be recorded only then; after the grace it would be late anyway
   a.finished_seen_us + greatest(coalesce(l.usual_us, 15000000),
-    least(coalesce(l.usual_us, 15000000) + CASE
-      WHEN coalesce(a.report_call, a.report_answer) IS NOT NULL OR a.reported_us IS NOT NULL
-      THEN a.last_seen_us - a.finished_seen_us ELSE 0 END, {report_grace_us})) AS word_due_us,
+    least(coalesce(l.usual_us, 15000000)
+      + coalesce(greatest(coalesce(a.report_call_us, a.reported_last_us),
+        coalesce(a.reported_last_us, a.report_call_us)) - a.finished_us, 0),
+      {report_grace_us})) AS word_due_us,
   CASE WHEN a.outcome = 'canceled' THEN coalesce(a.running_seen_us, a.first_seen_us)
     -- who is late on the way, or of whom another has run it since, seems to be behind: but from
     -- being handed out its run took so long, by whatever clock
@@ -228,6 +229,29 @@ FROM attempts WHERE recorded_us IS NOT NULL OR requeued_us IS NOT NULL""",
                 ("just then: unknown", -35, -35, "unknown"),
                 ("long after that", -35, -15, "confirmed"),
                 ("just then, when it was late already", -6, -6, "confirmed"),
+            )
+        ),
+        *(
+            Case(
+                f"its report was made at once, and {title}; the dispatcher lost something later",
+                [
+                    *_SEEN,
+                    {**_D, "t": -49, "phase": "call.received", **report},
+                    {**_A, "t": -50, "phase": "finished", "task": "t1", "outcome": "success"},
+                    {**_A, "t": -49, "arrived": -49, "phase": "call.ok", **report},
+                    late,
+                    {**_D, "t": -2, "phase": "export.failed", "from": -31, "to": -30},
+                ],
+                ["t1/1"],
+                "confirmed",
+            )
+            for report in ({"task": "t1", "request_id": "r1", "purpose": "report"},)
+            for title, late in (
+                ("came late", {**_A, "t": -49, "arrived": -30, "phase": "call.ok", **report}),
+                (
+                    "its answer did",
+                    {**_D, "t": -49, "arrived": -30, "phase": "call.committed", **report},
+                ),
             )
         ),
         Case(

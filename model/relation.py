@@ -58,6 +58,10 @@ class Column:
         text = f"substr({self.stored}, {_DIGITS + 1})"
         return text if self.type == "VARCHAR" else f"TRY_CAST({text} AS {self.type})"
 
+    def said(self) -> str:
+        """Return when the value of a *last* was said, by its sender's clock."""
+        return f"TRY_CAST(substr({self.stored}, 1, {_DIGITS}) AS BIGINT) - {_EPOCH_SHIFT}"
+
     def shown(self) -> str:
         """Return the column as readers of the relation see it."""
         return self.name if self.how != "last" else f"{self.plain()} AS {self.name}"

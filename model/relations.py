@@ -58,6 +58,10 @@ def _fixed(name: str, value: str, when: str = "", kind: str = "VARCHAR") -> Colu
     return Column(name, "max", value, when, kind)
 
 
+_REPORT_CALL: Final = _last(
+    "report_call", "phase", f"purpose = 'report' AND phase IN {_in(CALLER)}"
+)
+
 ATTEMPTS: Final = Relation(
     name="attempts",
     doc="One attempt of one task: what both sides said of it.",
@@ -92,7 +96,7 @@ ATTEMPTS: Final = Relation(
         _last("exit_code", "exit_code", "phase = 'finished'", "INTEGER"),
         *_times("reported", "phase = 'reported'", last=True),
         _last("reported_outcome", "outcome", "phase = 'reported'"),
-        _last("report_call", "phase", f"purpose = 'report' AND phase IN {_in(CALLER)}"),
+        _REPORT_CALL,
         _last("report_answer", "phase", f"purpose = 'report' AND phase IN {_in(CALLEE)}"),
         *_times("recorded", _FINAL_RECORD, last=True),
         _last("recorded_state", "state", _FINAL_RECORD),
@@ -164,6 +168,7 @@ ATTEMPTS: Final = Relation(
             "joined_late",
             "late OR (enqueued_us IS NULL AND running_us IS NULL)",
         ),
+        ("report_call_us", _REPORT_CALL.said()),
     ),
 )
 
