@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import math
+import random
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from bench.quality import report
+from bench.quality.cell import Cell
 from bench.quality.clockwork import Clockwork
-from bench.quality.kit import load
+from bench.quality.failures.overdue_task import besides
+from bench.quality.kit import Failure, load
+from bench.quality.noise import Noise
+from bench.quality.path import Path as Way
 from bench.quality.result import result, wrong
 from bench.quality.score import score
 from bench.quality.simulate import simulate
-from bench.quality.truth import Truth
+from bench.quality.tasks import KINDS, Attempt
+from bench.quality.truth import Truth, Truths
 from bench.quality.wire import micros
 from bench.quality.world import Run, Size, World
 from detectors import _kit as detectors
@@ -239,6 +245,33 @@ def test_of_clocks_apart_that_one_is_off_which_others_gainsay(
     found = [one for one in world.truths.told if one.detector == "clock_skew"]
     assert {one.subject.removeprefix("host-"): one.must for one in found} == told
     world.sidecar.stop(50.0)
+
+
+def _begun(*lost: str) -> tuple[Cell, Attempt, Truths]:
+    """Return a run of a cell, at 30 s, what is true so far, and of *lost* nothing was heard."""
+    rng, truths = random.Random("fixed"), Truths()  # noqa: S311 - no secret
+    noise = Noise(0, 0, 0, 0, 0, near_s=0, reused_share=0, told_loss=0, silent_loss=0)
+    cell = Cell("cell", Clockwork(), Way(noise, rng, ()), truths, rng)
+    attempt = Attempt(1, "t1", next(one for one in KINDS if one.name == "export"), 100.0)
+    cell.running[1] = attempt, cell.agents[0]
+    for at_s, event in ((10.0, "task.started"), (20.0, "task.heartbeat")):
+        cell.clock.run(at_s)
+        if event not in lost:
+            cell.sign(attempt, cell.agents[0], event)
+    cell.clock.run(30.0)
+    return cell, attempt, truths
+
+
+@pytest.mark.parametrize(
+    ("lost", "true_s"),
+    [((), 141.0), (("task.started",), 151.0), (("task.started", "task.heartbeat"), 160.0)],
+)
+def test_a_run_has_lasted_since_what_was_heard_of_it_first(
+    lost: tuple[str, ...], true_s: float
+) -> None:
+    """Where its start was lost, since its next sign; at the latest, since now."""
+    cell, attempt, _ = _begun(*lost)
+    assert besides(cell, attempt, Failure()).true_s == true_s
 
 
 def test_events_happen_in_order() -> None:

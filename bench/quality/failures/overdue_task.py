@@ -11,18 +11,19 @@ if TYPE_CHECKING:
     from bench.quality.cell import Cell
     from bench.quality.process import Process
     from bench.quality.tasks import Attempt
+    from bench.quality.truth import Truth
 
 _GRACE_S = 10.0
 """In which a scheduler should have ended it."""
 
 
-def besides(cell: Cell, attempt: Attempt, failure: Failure) -> None:
+def besides(cell: Cell, attempt: Attempt, failure: Failure) -> Truth:
     """Write down that a run that will not end is overdue too, past its limit or what is usual."""
     usual_s = max(60.0, 3 * attempt.kind.least_s)
     limit_s = attempt.kind.limit_s + _GRACE_S if attempt.kind.limit_s else usual_s
     begun_s, _ = _begun(cell, attempt)
-    cell.truth(attempt.subject, begun_s + limit_s, detector="overdue_task", must=False,
-               attempt=attempt, failure=failure)  # fmt: skip
+    return cell.truth(attempt.subject, begun_s + limit_s, detector="overdue_task", must=False,
+                      attempt=attempt, failure=failure)  # fmt: skip
 
 
 def _begun(cell: Cell, attempt: Attempt) -> tuple[float, bool]:
