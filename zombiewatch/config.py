@@ -99,7 +99,7 @@ class Store(Section):
     memory_limit_bytes: Bytes = Field(
         320 * MIB,
         ge=128 * MIB,
-        description="The memory that the database may use; where it is short, rows settle earlier.",
+        description="The memory that what is hot may take; where it is short, rows settle earlier.",
     )
     hot_rows: Count = Field(
         1_000_000, ge=1000, description="The most rows of each relation kept in memory, open first."

@@ -15,7 +15,7 @@ from detectors._judge import Judge
 from detectors._kit import load
 from model.units import iso, us
 from zombiewatch.degrading import Degrading
-from zombiewatch.service import limits, pipeline_of, thresholds
+from zombiewatch.parts import limits, pipeline_of, thresholds
 from zombiewatch.switches import Switches
 
 if TYPE_CHECKING:

@@ -17,24 +17,18 @@ from alerts.rules.links import Links
 from alerts.work import Work
 from collector import expected
 from collector.expected import Expected
-from collector.forward import Forward, Target
-from collector.limits import RecordLimits
-from collector.pipeline import Pipeline
-from collector.receivers.celery import NEEDS, CelerySetupError, Where
 from collector.receivers.connections import Connections
 from collector.receivers.files import Files, Followed
 from collector.receivers.intake import Intake
 from collector.receivers.otlp_http import OtlpHttp
 from collector.schedule import Schedule
-from collector.scrub import Scrub
-from collector.store.limits import Limits
 from collector.store.store import Store
 from detectors._incidents import Incident, causes, incidents
 from detectors._judge import Judge, Report
 from detectors._kit import load
 from model.clock import system_clock
 from model.units import iso, us
-from zombiewatch import sayings, tls
+from zombiewatch import parts, sayings
 from zombiewatch._lately import Lately
 from zombiewatch.degrading import Degrading
 from zombiewatch.findings import FindingsFile
@@ -53,12 +47,11 @@ if TYPE_CHECKING:
 
     from alerts.degrade.lease import Lease, Level
     from alerts.push import Pushed
-    from collector.receivers.celery.receiver import Celery
     from collector.receivers.otlp_grpc import OtlpGrpc
     from collector.rules import Rule
     from model.clock import Clock
     from model.findings import Finding
-    from zombiewatch.config import Config, Listener
+    from zombiewatch.config import Config
     from zombiewatch.operations import SwitchesJson
     from zombiewatch.telemetry import SelfTelemetry
 
@@ -68,12 +61,13 @@ T = TypeVar("T")
 
 _JUDGED_LATELY: Final = 3
 _JUDGED_S: Final = 60.0
+"""A detector counts as judged for so many intervals, and so many seconds beside, for slow ones."""
+
 _HURRY_S: Final = 1.0
 """How long an evaluation waits for what has come in: no more than half of its interval.
 
 Without that it would judge what was known a gathering ago, and what came since an interval later.
 """
-"""A detector counts as judged for so many intervals, and so many seconds beside, for slow ones."""
 
 _COUNTED_MAX: Final = 10_000
 """So many open findings are counted for the overview."""
@@ -91,9 +85,10 @@ class Service:
     def __init__(self, config: Config, rules: Sequence[Rule], clock: Clock = system_clock) -> None:
         self.config = config
         self.clock = clock
-        self.forward = self._forward()  # first: what is wrong with it is said before a file is made
-        pipeline = pipeline_of(config, rules)
-        self.store = Store(config.data_dir, pipeline, clock, limits(config))
+        # first: what is wrong with it is said before a file is made
+        self.forward = parts.forward_of(config)
+        pipeline = parts.pipeline_of(config, rules)
+        self.store = Store(config.data_dir, pipeline, clock, parts.limits(config))
         self.files = Files(
             [
                 Followed(one.path, one.service, one.side, one.from_end, one.expect_every_s)
@@ -119,7 +114,7 @@ class Service:
             self.sayings.first_start_us(clock()) + us(config.learning_s),
             self.sayings,
         )
-        settings = thresholds(config)
+        settings = parts.thresholds(config)
         chosen = [one for one in load() if settings.get(one.name, {}).get("enabled", True)]
         self.judge = Judge(
             chosen,
@@ -146,14 +141,16 @@ class Service:
             clock,
         )
         self.expected.remember(self._recalled(expected.open_runs))
-        self.celery = self._celery()
+        self.celery = parts.celery_of(config, self.store.append, clock)
+        if self.celery:
+            self._recalled(self.celery.remember)
         self.http_connections = Connections(config.http.max_connections)
         self.otlp_connections = Connections(config.otlp.max_connections)
         self.intake.forward = self.forward
         self.otlp = OtlpHttp(
             self.intake,
             self.otlp_connections,
-            token=secret(config.otlp),
+            token=parts.secret(config.otlp),
             body_timeout_s=config.otlp.body_timeout_s,
         )
         self.grpc = self._grpc() if config.grpc.enabled else None
@@ -170,22 +167,6 @@ class Service:
         self.telemetry = self._telemetry()
         self._stop = threading.Event()
         self._judging = threading.Thread(target=self._judge_loop, name="judge", daemon=True)
-
-    def _forward(self) -> Forward | None:
-        said = self.config.forward
-        if said.endpoint is None:
-            return None
-        return Forward(
-            Target(
-                said.endpoint,
-                token=said.token.get_secret_value() if said.token else None,
-                context=tls.trust("forward", said.ca),
-                compress=said.compression == "gzip",
-                queue_max_bytes=said.queue_max_bytes,
-                timeout_s=said.timeout_s,
-                retry_for_s=said.retry_for_s,
-            )
-        )
 
     def _pushing(self) -> Pushing | None:
         said = self.config.alertmanager
@@ -214,42 +195,12 @@ class Service:
         token = said.follow_token.get_secret_value() if said.follow_token else None
         return Following(said.follow, token, self.switches, self.clock, every_s=said.look_every_s)
 
-    def _celery(self) -> Celery | None:
-        said = self.config.celery
-        if said.broker is None:
-            return None
-        try:
-            from collector.receivers.celery.receiver import Celery, open_runs
-        except ImportError:
-            raise CelerySetupError(NEEDS) from None
-
-        made = Celery(
-            Where(
-                said.broker.get_secret_value(),
-                broker_api=said.broker_api.get_secret_value() if said.broker_api else None,
-                results=said.results.get_secret_value() if said.results else None,
-                queues=said.queues,
-                visibility_s=said.visibility_timeout_s,
-                acks_late=said.acks_late,
-                look_every_s=said.look_every_s,
-                enable_events=said.enable_events,
-                key_prefix=said.key_prefix,
-                separator=said.separator,
-                priority_steps=said.priority_steps,
-                results_key_prefix=said.results_key_prefix,
-            ),
-            self.store.append,
-            self.clock,
-        )
-        made.words.remember(self._recalled(open_runs))
-        return made
-
     def _grpc(self) -> OtlpGrpc:
         from collector.receivers.otlp_grpc import OtlpGrpc  # some 20 MB: only where it is wanted
 
         config = self.config
         return OtlpGrpc(
-            self.intake, token=secret(config.grpc), body_timeout_s=config.otlp.body_timeout_s
+            self.intake, token=parts.secret(config.grpc), body_timeout_s=config.otlp.body_timeout_s
         )
 
     def _telemetry(self) -> SelfTelemetry | None:
@@ -521,52 +472,3 @@ class Service:
         """Return findings whose `task` or `request_id` is *value*: open ones as they are now."""
         now = {one.id: one for one in self._shown()}
         return [now.get(one.id, one) for one in self.findings.about(column, value)]
-
-
-def secret(listener: Listener) -> str | None:
-    """Return the token that *listener* asks for, if any."""
-    return listener.token.get_secret_value() if listener.token else None
-
-
-def pipeline_of(config: Config, rules: Sequence[Rule]) -> Pipeline:
-    """Return what makes signals of records, as the configuration and *rules* say."""
-    return Pipeline(
-        namespace=config.namespace,
-        sides=config.sides,
-        rules=rules,
-        scrub=Scrub(config.scrub.names, config.scrub.texts),
-        limits=RecordLimits(
-            attributes=config.otlp.max_attributes,
-            value_bytes=config.otlp.max_attribute_bytes,
-            body_bytes=config.otlp.max_text_bytes,
-        ),
-    )
-
-
-def thresholds(config: Config) -> dict[str, dict[str, Any]]:
-    """Return what the configuration says of each detector."""
-    settings: dict[str, dict[str, Any]] = {
-        name: dict(said) for name, said in config.detectors.items()
-    }
-    settings.setdefault("slow_report", {}).setdefault("bin_s", config.rate_bin_s)
-    return settings
-
-
-def limits(config: Config) -> Limits:
-    """Return what the configuration says of the store."""
-    store = config.store
-    return Limits(
-        memory_bytes=store.memory_limit_bytes,
-        hot_rows=store.hot_rows,
-        settle_s=store.settle_s,
-        abandon_s=config.abandon_after_s,
-        bin_s=config.rate_bin_s,
-        apply_s=config.apply_every_s,
-        checkpoint_s=store.checkpoint_every_s,
-        segment_rows=store.segment_rows,
-        journal_bytes=store.journal_max_bytes,
-        min_free_bytes=store.min_free_disk_bytes,
-        keep_s=config.retention.max_age_s,
-        keep_bytes=config.retention.max_bytes,
-        push_gap_s=config.push_gap_tolerance_s,
-    )

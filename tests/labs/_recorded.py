@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from zombiewatch.parts import pipeline_of
 from zombiewatch.replay import replay
-from zombiewatch.service import pipeline_of
 from zombiewatch.settings import Settings, gather
 
 if TYPE_CHECKING:

@@ -108,6 +108,16 @@ class Celery:
             for one in (self._hear, self._look)
         ]
 
+    def remember(self, reader: duckdb.DuckDBPyConnection, namespace: str) -> None:
+        """Be told by *reader* what workers had of *namespace* and have not ended."""
+        runs = reader.execute(
+            "SELECT task, attempt, instance, boot, name, started_us / 1e6 FROM open_runs"
+            " WHERE namespace = ? AND service = ? AND finished_us IS NULL"
+            " ORDER BY last_seen_us DESC LIMIT ?",
+            [namespace, WORKERS, TASKS_MAX],
+        ).fetchall()
+        self.words.remember(runs)
+
     def start(self) -> None:
         """Begin to hear and to look."""
         self._begun_us = self._clock()
@@ -317,15 +327,3 @@ class Celery:
                     raise
             else:
                 return
-
-
-def open_runs(
-    reader: duckdb.DuckDBPyConnection, namespace: str
-) -> list[tuple[str, int, str, str, str | None, float | None]]:
-    """Return what workers had and have not ended, for `Words.remember`."""
-    return reader.execute(
-        "SELECT task, attempt, instance, boot, name, started_us / 1e6 FROM open_runs"
-        " WHERE namespace = ? AND service = ? AND finished_us IS NULL"
-        " ORDER BY last_seen_us DESC LIMIT ?",
-        [namespace, WORKERS, TASKS_MAX],
-    ).fetchall()
