@@ -170,8 +170,8 @@ weighed AS (
         AND coalesce(f.recorded_state, '') <> 'success' AND k.task IS NULL
         AND (f.requeued_us IS NOT NULL
           OR p.attempt <> p.first_attempt AND f.recorded_state IS NOT NULL
-            AND coalesce(r.arrived_us, 0) <= p.first_finished_seen_us) THEN 1
-      ELSE 0 END AS redone,
+            AND coalesce(r.arrived_us, 0) <= p.first_finished_seen_us)
+      THEN CASE WHEN f.requeued_us IS NOT NULL THEN 2 ELSE 1 END ELSE 0 END AS redone,
     CASE WHEN p.first_outcome = 'success' AND p.outcome = 'success'
         AND p.attempt = p.first_attempt AND NOT p.one_process AND NOT t.joined_late
         AND (q.n = 1 AND least(p.first_sign_seen_us, p.sign_seen_us) >= g.from_us
@@ -240,13 +240,14 @@ SELECT a.namespace, a.task AS subject, a.name, a.service, a.queue, a.started_us 
   a.task, a.attempt, a.first_attempt, a.agent, a.other_agent, a.agent_service, a.host, a.outcome,
   a.first_outcome, a.width_us / 2e6 AS clocks_within_s,
   CASE WHEN a.overlap_us > 0 THEN a.overlap_us / 1e6 ELSE 0.0 END AS overlap_s,
-  CASE WHEN a.overlap_us <= {overlap_min_us} AND a.redone = 0 THEN a.sign_seen_us END
+  -- that nobody asked for it in between (its ID may be used anew) is known by silence alone
+  CASE WHEN a.overlap_us <= {overlap_min_us} AND a.redone < 2 THEN a.sign_seen_us END
     AS word_due_us,
   'dispatcher' AS word_side, a.first_finished_seen_us AS heard_us
 FROM weighed a
 LEFT JOIN unasked u ON u.namespace = a.namespace AND u.task = a.task AND u.agent = a.agent
   AND u.sign_seen_us = a.sign_seen_us
-WHERE a.overlap_us > {overlap_min_us} OR a.redone = 1
+WHERE a.overlap_us > {overlap_min_us} OR a.redone > 0
   OR a.unasked = 1 AND {now} - a.sign_seen_us >= {late_us}
     AND (u.next_us - a.sign_seen_us < 20000000 OR {now} - u.next_us >= {late_us})
 QUALIFY row_number() OVER (PARTITION BY a.namespace, a.task
@@ -352,6 +353,24 @@ ORDER BY since_us, subject""",
             ],
             ["t1"],
             "confirmed",
+        ),
+        *(
+            Case(
+                f"likewise, and the dispatcher lost something {when}",
+                [
+                    _OUT,
+                    *_run("agent-1", -100, -80),
+                    {**_D, "t": -74, "phase": "recorded", "state": "timeout"},
+                    *_run("agent-2", -70, -50, attempt=2),
+                    {**_D, "t": -20, "phase": "export.failed", "from": lost, "to": lost + 1},
+                ],
+                ["t1"],
+                verdict,
+            )
+            for when, lost, verdict in (
+                ("in between: its ID may have been used anew", -78, "unknown"),
+                ("later", -60, "confirmed"),
+            )
         ),
         Case(
             "requeued under the same number, though it had succeeded",

@@ -119,13 +119,21 @@ placed AS (
   FROM line WINDOW newer AS (PARTITION BY namespace, queue, priority
     ORDER BY eligible_us DESC, passed, task ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)
 ),
+offered AS (
+  SELECT c.namespace, c.task, max(coalesce(c.received_seen_us, c.sent_seen_us)) AS seen_us
+  FROM calls c WHERE c.purpose = 'dispatch'
+    AND EXISTS (SELECT 1 FROM long a WHERE a.namespace = c.namespace AND a.task = c.task)
+  GROUP BY c.namespace, c.task
+),
 losing AS (
   SELECT p.namespace AS namespace, p.task AS task
   FROM placed p JOIN lost l ON l.namespace = p.namespace
+  LEFT JOIN offered o ON o.namespace = p.namespace AND o.task = p.task
   WHERE p.passed = 0 AND coalesce(l.side, 'dispatcher') = 'dispatcher'
     AND l.to_us > p.heard_us - 30000000
-    -- who passed it may bear an ID that was taken before, or its own clock may be behind
-    AND l.from_us < greatest(p.heard_us, p.passed_us) + 30000000
+    -- who passed it may bear an ID that was taken before, or its own clock may be behind; and a
+    -- call that was to hand it out may have done so
+    AND l.from_us < greatest(p.heard_us, p.passed_us, coalesce(o.seen_us, p.heard_us)) + 30000000
   GROUP BY p.namespace, p.task
 ),
 covered AS (
@@ -294,6 +302,24 @@ ORDER BY since_us, subject""",
             ],
             ["q"],
             "confirmed",
+        ),
+        *(
+            Case(
+                f"it was to be handed out {when} something was lost",
+                [
+                    _waits(601),
+                    *_others(20),
+                    {**_D, "t": -150, "phase": "call.received", "task": "t1", "purpose": "dispatch"}
+                    | {"request_id": "d1"},
+                    {**_D, "t": -90, "phase": "export.failed", "from": lost, "to": lost + 1},
+                ],
+                ["q"],
+                verdict,
+            )
+            for when, lost, verdict in (
+                ("when", -149, "unknown"),
+                ("long before", -100, "confirmed"),
+            )
         ),
         Case("overtaken by 19", [_waits(601), *_others(19)], []),
         Case(

@@ -214,9 +214,11 @@ class Checkpoints:
     def full(self, part: float) -> bool:
         """Say whether what is hot takes more than *part* of its memory, even when it is packed.
 
-        It is packed only where it takes so much: that takes time of the fold.
+        It is packed only where it takes so much, for that takes time of the fold; and not while it
+        is being written.
         """
-        if self._used() > part:
+        writing = self._job is not None and not self._job.spill
+        if self._used() > part and not writing:
             self.pack()
         return self._used() > part
 

@@ -126,7 +126,8 @@ class Store:
             held_bytes=limits.backlog_bytes,
         )
         self._ingest = Ingest(self._journal, self._backlog.add)
-        self._grouping = self._db.cursor()
+        # an engine of its own: while somebody reads in one, it is not packed as well as can be
+        self._grouping = fold.connect(self._engine_bytes - limits.memory_bytes)
         self._apply = Apply(
             self._backlog,
             pipeline,
