@@ -265,7 +265,8 @@ FROM weighed j WHERE {now} - j.since_us > j.limit_us AND (j.unheard = 0 OR j.dar
 ORDER BY since_us, subject""",
     clears="""
 SELECT namespace, CASE WHEN coalesce(service, '') = '' THEN 'dispatcher' ELSE service END
-    AS subject, max(coalesce(running_last_us, sign_us)) AS cleared_us
+    AS subject, max(coalesce(running_last_us, sign_us)) AS cleared_us,
+  max(coalesce(running_seen_us, sign_seen_us)) AS heard_us
 FROM attempts WHERE coalesce(running_us, sign_us) IS NOT NULL GROUP BY 1, 2""",
     fix="See to {subject}: it has handed nothing out for {silent_s} s, while {waiting} wait"
     " ({example} first, for {oldest_s} s) and {free} agents are free. Take a dump of its threads,"

@@ -527,3 +527,21 @@ def test_a_silence_that_ends_was_one_unless_something_was_said_before_it_was_tol
         hot([*before, {"service": "agent", **task, **said, "arrived": 20.5}]), later, heard_us=later
     )
     assert [one.verdict for one in keeper.saved.values()] == [verdict]
+
+
+def test_a_dispatcher_that_has_nothing_to_hand_out_any_more_had_stalled() -> None:
+    """What it handed out before, which was known, contradicts nothing."""
+    stalled = next(one for one in load() if one.name == "dispatcher_stalled")
+    before = next(one.signals for one in stalled.cases if one.verdict == "confirmed")
+    keeper = Memory()
+    judge = Judge([stalled], keeper)
+    judge.evaluate(hot(before), NOW_US, heard_us=NOW_US)
+    assert [one.verdict for one in keeper.saved.values()] == ["confirmed"]
+    later = NOW_US + 60 * SECOND
+    over = [
+        {**one, "t": 20, "arrived": 20.5, "phase": "recorded", "state": "canceled"}
+        for one in before
+        if one.get("phase") == "enqueued"
+    ]
+    judge.evaluate(hot([*before, *over]), later, heard_us=later)
+    assert [one.verdict for one in keeper.saved.values()] == ["resolved"]
