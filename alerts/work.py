@@ -48,6 +48,14 @@ _PHASES: Final = {
 }
 """Phase → the column that says when it was first heard of, by our clock."""
 
+_ENTERS: Final = {
+    "enqueued": "waiting",
+    "dispatched": "held",
+    "started": "running",
+    "finished": "unrecorded",
+}
+"""Phase → the state that it begins, for however short a time."""
+
 _ANY: Final = """
 SELECT EXISTS (SELECT 1 FROM open_attempts),
   EXISTS (SELECT 1 FROM attempts WHERE last_seen_us > $since)"""
@@ -136,6 +144,7 @@ class Work:
                 labels = self._of(name, queue)
                 sums, slowest = more[: -2 * len(_TIMES)], more[-2 * len(_TIMES) :]
                 self._count(labels, {"finished": outcome, "recorded": state}, sums)
+                self._enter(labels, sums)
                 self._trace(labels, slowest, upto_us)
 
     def _of(self, name: str, queue: str) -> tuple[str, str]:
@@ -154,6 +163,12 @@ class Work:
             if part[-2]:
                 known = self._spread.setdefault((kind, *labels), [0.0] * size)
                 self._spread[kind, *labels] = [a + b for a, b in zip(known, part, strict=True)]
+
+    def _enter(self, labels: tuple[str, str], sums: list[float]) -> None:
+        """Tell each state that was gone through as 0 from now on, if no look has ever met it."""
+        for phase, number in zip(_PHASES, sums, strict=False):
+            if number and phase in _ENTERS:
+                self._open.setdefault((_ENTERS[phase], *labels), (0, 0.0))
 
     def _trace(self, labels: tuple[str, str], slowest: list[Any], at_us: int) -> None:
         """Keep the trace of the slowest, as the newest example of the bucket that it falls into."""

@@ -146,8 +146,18 @@ def test_what_is_open_is_in_one_state_and_has_an_age(
 ) -> None:
     """By our clock, since it is so."""
     said = _said(_looked([{**one, "task": "t1"} for one in signals]))
-    assert said["zombiewatch_tasks_open"] == {(state, "sync", "q"): 1}
-    assert said["zombiewatch_tasks_oldest_age_seconds"] == {(state, "sync", "q"): age_s}
+    numbers, ages = said["zombiewatch_tasks_open"], said["zombiewatch_tasks_oldest_age_seconds"]
+    assert {labels: one for labels, one in numbers.items() if one} == {(state, "sync", "q"): 1}
+    assert ages.pop((state, "sync", "q")) == age_s
+    assert not any(ages.values())
+
+
+def test_a_state_that_was_gone_through_between_two_looks_is_told_as_none() -> None:
+    """What begins at its first task that stays looks, until then, like no data."""
+    said = _said(_looked(_LIFE))
+    assert said["zombiewatch_tasks_open"] == {
+        (state, "sync", "q"): 0 for state in ("waiting", "held", "running", "unrecorded")
+    }
 
 
 def test_what_has_gone_is_told_as_none() -> None:
