@@ -81,7 +81,6 @@ WITH late AS (
     FROM (
       SELECT o.namespace, o.task, o.attempt, o.name, o.service, o.queue, o.agent,
         o.agent_service, o.request_id, o.timeout_s, o.sign_last_us, o.sign_last_seen_us, o.beat_s,
-        CASE WHEN NOT o.reports THEN 'agent' ELSE 'both' END AS word_side,
         coalesce(o.started_us, o.beat_us) AS began_us,
         coalesce(o.started_seen_us, o.beat_seen_us) AS began_seen_us
       FROM open_attempts o
@@ -107,7 +106,7 @@ SELECT a.namespace, a.task || '/' || CAST(a.attempt AS VARCHAR) AS subject, a.na
   a.queue, a.began_us AS since_us,
   CASE WHEN a.sign_last_seen_us > a.due_us THEN a.heard_us ELSE a.due_us END AS deadline_us,
   a.heard_us,
-  a.agent AS word_of, a.word_side,
+  a.agent AS word_of,
   least(a.sign_last_seen_us, a.sign_last_us + coalesce(a.lag_us, 0)) AS word_since_us,
   CASE WHEN a.sign_last_seen_us > a.due_us THEN NULL
     WHEN a.sign_last_seen_us + a.beat_s * 1e6 < a.due_us
@@ -183,28 +182,15 @@ FROM attempts WHERE coalesce(finished_us, recorded_us, requeued_us) IS NOT NULL"
                 verdict,
             )
             for title, lost, verdict in (
-                ("the agent lost something: the dispatcher would have told", [_A], "confirmed"),
+                ("the agent lost something before its next beat", [_A], "unknown"),
                 ("the dispatcher did: the agent would have told", [_D], "confirmed"),
-                ("it and the dispatcher lost something before its next beat", [_A, _D], "unknown"),
                 ("another agent and the dispatcher did", [_OTHER, _D], "confirmed"),
-                ("a collector on the way did, which may have held both", [_COLLECTOR], "unknown"),
+                ("a collector on the way did, which may have held it", [_COLLECTOR], "unknown"),
             )
         ),
         Case(
-            "both lost something, the dispatcher at another time",
-            [
-                *_done(1),
-                *_begun(100),
-                {**_BEAT, "t": -60},
-                {**_A, **_LOST},
-                {**_D, **_LOST, "t": -5, "from": -7, "to": -6},
-            ],
-            ["t1/1"],
-            "confirmed",
-        ),
-        Case(
-            "both lost something, and it beat again, past its limit",
-            [*_done(1), *_begun(100), {**_A, **_LOST}, {**_D, **_LOST}, {**_BEAT, "t": -20}],
+            "the agent lost something, and it beat again, past its limit",
+            [*_done(1), *_begun(100), {**_A, **_LOST}, {**_BEAT, "t": -20}],
             ["t1/1"],
             "confirmed",
         ),

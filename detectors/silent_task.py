@@ -42,7 +42,6 @@ SELECT a.namespace AS namespace, a.task || '/' || CAST(a.attempt AS VARCHAR) AS 
   least(a.sign_last_seen_us, a.sign_last_us + coalesce(c.lag_us, 0)) AS heard_us,
   a.agent AS word_of,
   a.sign_last_seen_us + CAST(a.interval_us AS BIGINT) AS word_due_us,
-  CASE WHEN NOT a.reports THEN 'agent' ELSE 'both' END AS word_side,
   a.task AS task, a.attempt AS attempt, a.request_id AS request_id, a.agent AS agent,
   ({now} - a.sign_last_seen_us) / 1e6 AS silent_s,
   a.interval_us / 1e6 AS interval_s, a.limit_us / 1e6 AS limit_s
@@ -138,16 +137,8 @@ FROM attempts WHERE recorded_us IS NOT NULL""",
                 verdict,
             )
             for title, lost, verdict in (
-                (
-                    "its end and its record may both be lost, as is told: unknown",
-                    (_A, _D),
-                    "unknown",
-                ),
-                (
-                    "its agent lost something, but its end would have been recorded",
-                    (_A,),
-                    "confirmed",
-                ),
+                ("its agent lost something: its end or a beat may be that", (_A,), "unknown"),
+                ("and the dispatcher lost something too", (_A, _D), "unknown"),
                 ("the dispatcher lost something, but not its agent", (_D,), "confirmed"),
             )
         ),

@@ -215,7 +215,7 @@ def test_a_detector_that_cannot_be_imported_stops_the_start(
 
 LOST = next(one for one in load() if one.name == "lost_report")
 MISSED = next(one for one in load() if one.name == "missed_run")
-SILENT = next(one for one in load() if one.name == "silent_task")
+DOWN = next(one for one in load() if one.name == "agent_down")
 LAG = next(one for one in load() if one.name == "collection_lag")
 DARK = next(one for one in load() if one.name == "source_dark")
 
@@ -312,30 +312,31 @@ def test_an_end_that_an_agent_lost_while_the_dispatcher_was_dark_may_have_come(
     """It tells of a loss just then; what the dispatcher recorded of it was not heard either."""
     begun, started, _ = _ended(-250, "t1")
     agent = {**started, "task": None, "phase": "heartbeat"}
-    beats = [
-        {**started, "t": at, "phase": "heartbeat", "beat_s": 10.0} for at in (-290, -280, -270)
-    ]
+    other = [{**agent, "instance": "a-2", "t": at} for at in (-400, -310, -200, -100, 0)]
+    beats = [{**started, "t": at, "phase": "heartbeat"} for at in (-290, -280, -270)]
     before = [
         *_COVERED,
         begun,
         started,
         *beats,
+        *other[:2],
         *(_said(at, "heartbeat") for at in (-400, *(one for one in heard if one < -300))),
     ]
-    judge = Judge([SILENT, DARK], Memory())
+    judge = Judge([DOWN, DARK], Memory())
     judge.evaluate(hot(before), NOW_US - 300 * SECOND, heard_us=NOW_US - 300 * SECOND)
     lost = {**agent, "t": -200, "phase": "export.failed", "from": -262, "to": -260, "lost": 1}
     after = [
         *before,
         lost,
-        *({**agent, "t": at} for at in (-200, -100, 0)),
+        {**agent, "t": -200, "beat_s": 10.0},
+        *other[2:],
         *(_said(at, "heartbeat") for at in (*heard, -100, 0)),
     ]
     for seconds in (0, 1):
         now = NOW_US + seconds * SECOND
         judge.evaluate(hot(after), now, heard_us=now)
-    told = {one.subject: one.verdict for one in judge.open.values()}
-    assert told == {"t1/1": verdict}
+    told = {one.subject: one.verdict for one in judge.open.values() if one.detector == "agent_down"}
+    assert told == {"agent/a-1": verdict}
 
 
 def test_a_clock_that_is_ahead_does_not_hide_that_a_source_was_dark() -> None:

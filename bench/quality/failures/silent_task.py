@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bench.quality.cell import DISPATCHER
-from bench.quality.failures.lost_report import GRACE_S as RECORD_S
 from bench.quality.failures.overdue_task import besides
 from bench.quality.kit import Failure
 
@@ -37,10 +35,10 @@ class Hangs(Failure):
             attempt.over = True  # ends the beats
             # it has been silent since its last sign, not since it hangs
             heard_s = attempt.sign_last_heard_s
-            word_s = heard_s + (attempt.kind.beat_s or 0.0) + RECORD_S
+            word_s = heard_s + (attempt.kind.beat_s or 0.0)
             cell.truth(attempt.subject, heard_s + _LIMIT_S, attempt=attempt,
                        since_s=attempt.sign_said_s, failure=self,
-                       word=(agent.instance, word_s), also_of=DISPATCHER)  # fmt: skip
+                       word=(agent.instance, word_s))  # fmt: skip
             besides(cell, attempt, self)
             cell.clock.after(_LIMIT_S + cell.rng.uniform(60, 300),
                              lambda: agent.alive and cell.requeue(attempt, agent))  # fmt: skip
