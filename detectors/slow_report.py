@@ -8,7 +8,8 @@ may rise though the load does not: that of calls by retries, which follow from s
 runs where agents' clocks are off. A bin of fewer than `bin_calls_min` calls has no quarter, and is
 left out. Either even the fastest quarter of calls takes twice as long as when the window began; or,
 with `pairs_min` pairs of bins to tell by, the 95th percentile has doubled or has risen past half of
-the caller's limit.
+the caller's limit. A few calls may seem twice as slow by chance: a third of the window with n calls
+has to show 1 + `growth_by_chance` / √n times as much, where that is more.
 
 ## Impact
 When it crosses the limit, every report will be given up by its caller: finished work will
@@ -79,12 +80,12 @@ DETECTOR = Detector(
     thresholds={
         "window_s": 1800.0,
         "bin_s": 60.0,
-        "samples_min": 40.0,
-        "bins_min": 7.0,
+        "bins_min": 14.0,
         "bin_calls_min": 4.0,
         "certainty": 0.9,
         "pairs_min": 25.0,
         "growth": 2.0,
+        "growth_by_chance": 10.0,
         "load_growth": 1.3,
         "floor_s": 0.05,
     },
@@ -140,7 +141,8 @@ WITH spread AS (
     quantile_cont(CASE WHEN late THEN p25_s END, 0.5) AS now25_s,
     avg(CASE WHEN early THEN load END) AS runs_before,
     avg(CASE WHEN late THEN load END) AS runs_now,
-    avg(CASE WHEN early THEN n END) AS calls_before, avg(CASE WHEN late THEN n END) AS calls_now
+    avg(CASE WHEN early THEN n END) AS calls_before, avg(CASE WHEN late THEN n END) AS calls_now,
+    least(sum(CASE WHEN early THEN n END), sum(CASE WHEN late THEN n END)) AS least_n
   FROM placed GROUP BY namespace, service
 ), patience AS (
   SELECT namespace, max(limit_s) AS limit_s FROM calls
@@ -162,16 +164,18 @@ FROM (
     CASE WHEN e.calls_now * e.runs_before < e.runs_now * e.calls_before THEN e.calls_now
       ELSE e.runs_now END AS load_now,
     s.slope AS slope, s.slope25 AS slope25, s.above AS above, s.above25 AS above25, s.pairs AS
-    pairs, l.limit_s AS limit_s,
+    pairs, e.least_n AS least_n, l.limit_s AS limit_s,
     CAST(NULL AS VARCHAR) AS name, CAST(NULL AS VARCHAR) AS queue
   FROM ends e
   JOIN slopes s ON s.namespace = e.namespace AND s.service = e.service
   LEFT JOIN patience l ON l.namespace = e.namespace
 ) a
-WHERE a.n >= {samples_min} AND a.bins >= {bins_min} AND a.slope25 >= 0 AND a.slope >= 0
+WHERE a.bins >= {bins_min} AND a.slope25 >= 0 AND a.slope >= 0
   AND a.load_now <= a.load_before * {load_growth} AND a.now_s > {floor_s}
-  AND (a.above25 >= {certainty} AND a.now25_s > {floor_s} AND a.now25_s >= a.before25_s * {growth}
-    OR a.above >= {certainty} AND a.pairs >= {pairs_min} AND (a.now_s >= a.before_s * {growth}
+  AND (a.above25 >= {certainty} AND a.now25_s > {floor_s}
+      AND a.now25_s >= a.before25_s * greatest({growth}, 1 + {growth_by_chance} / sqrt(a.least_n))
+    OR a.above >= {certainty} AND a.pairs >= {pairs_min} AND (
+      a.now_s >= a.before_s * greatest({growth}, 1 + {growth_by_chance} / sqrt(a.least_n))
       OR a.now_s >= a.limit_s / 2 AND a.slope * a.width >= a.limit_s / 5))
 ORDER BY since_us, subject""",
     fix="Look for what grows behind {service}'s report path (an index that is missing?): even its"
@@ -186,25 +190,34 @@ ORDER BY since_us, subject""",
     cases=[
         Case(
             "five times as slow at flat load",
-            _calls([0.2, 0.2, 0.3, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.0]),
+            _calls([0.2, 0.2, 0.2, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.0, 1.0]),
             ["oxr"],
             "confirmed",
         ),
-        Case("a little slower is not slow", _calls([0.2 + 0.01 * i for i in range(12)]), []),
-        Case("steady", _calls([0.9] * 12), []),
+        Case("a little slower is not slow", _calls([0.2 + 0.01 * i for i in range(15)]), []),
+        Case("steady", _calls([0.9] * 15), []),
+        Case("for thirteen minutes only", _calls([0.2 + 0.1 * i for i in range(13)]), []),
+        *(
+            Case(
+                f"{per_minute} calls a minute, three times as slow",
+                _calls([0.2] * 5 + [0.4] * 5 + [0.6] * 5, per_minute=per_minute),
+                finds,
+                "confirmed" if finds else None,
+            )
+            for per_minute, finds in ((4, []), (6, ["oxr"]))
+        ),
         Case(
             "near half of the limit, but flat: that is a limit that does not fit, not a rise",
-            _calls([3.0] * 12),
+            _calls([3.0] * 15),
             [],
         ),
         Case(
             "load rose as well",
-            _calls([0.2] * 6)
-            and [
-                *({**one, "t": float(str(one["t"])) - 360} for one in _calls([0.2] * 6)),
+            [
+                *({**one, "t": float(str(one["t"])) - 480} for one in _calls([0.2] * 8)),
                 *(
                     {**one, "request_id": f"late-{one['request_id']}"}
-                    for one in _calls([0.6, 0.8, 1.0, 1.2, 1.4, 1.6], per_minute=6)
+                    for one in _calls([0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0], per_minute=6)
                 ),
             ],
             [],
@@ -212,13 +225,13 @@ ORDER BY since_us, subject""",
         Case(
             "load rose as well: more runs, and more reports of them",
             [
-                *({**one, "t": float(str(one["t"])) - 360} for one in _calls([0.2] * 6)),
+                *({**one, "t": float(str(one["t"])) - 480} for one in _calls([0.2] * 8)),
                 *(
                     {**one, "request_id": f"late-{one['request_id']}"}
-                    for one in _calls([0.6, 0.8, 1.0, 1.2, 1.4, 1.6], per_minute=6)
+                    for one in _calls([0.6, 0.8, 1.0, 1.2, 1.4, 1.6, 1.8, 2.0], per_minute=6)
                 ),
-                *_runs(12, 2),
-                *({**one, "task": f"late-{one['task']}"} for one in _runs(6, 2)),
+                *_runs(16, 2),
+                *({**one, "task": f"late-{one['task']}"} for one in _runs(8, 2)),
             ],
             [],
         ),
@@ -249,21 +262,20 @@ ORDER BY since_us, subject""",
         ),
         Case(
             "three calls a minute: a quarter of them is chance",
-            _calls([0.2 + 0.1 * i for i in range(14)], per_minute=3),
+            _calls([0.1 + 0.1 * i for i in range(14)], per_minute=3),
             [],
         ),
-        Case("too few to tell", _calls([0.2, 0.4, 0.6, 0.8, 1.0, 1.2], per_minute=1), []),
         Case(
             "half of the calls are held up by something now and then, the others are fast",
             [
-                *_calls([0.1] * 12, per_minute=2),
+                *_calls([0.1] * 15, per_minute=2),
                 *(
                     {**one, "request_id": f"held-{one['request_id']}"}
-                    for one in _calls([0.1] * 8 + [0.9] * 4, per_minute=2)
+                    for one in _calls([0.1] * 10 + [0.9, 0.1, 0.9, 0.1, 0.9], per_minute=2)
                 ),
             ],
             [],
         ),
-        Case("single slow calls among fast ones", _calls([0.1, 0.1, 0.9, 0.1, 0.1, 0.9] * 2), []),
+        Case("single slow calls among fast ones", _calls([0.1, 0.1, 0.9] * 5), []),
     ],
 )

@@ -88,9 +88,9 @@ class Path:
         """Those of *away* in which something may have been lost."""
         self.records = 0
         self.lost: dict[tuple[str, str], str] = {}
-        """Namespace, and task or request, of which something was lost; and how."""
-        self.told_s: dict[tuple[str, str], float] = {}
-        """The same, where a record of its own is to tell it: when that is heard."""
+        """Namespace, and task or request, of which something was lost; and how: who lost some of it
+        without a trace is not made up for by another who told."""
+        self._telling: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
         self.told: dict[str, list[tuple[str, str, float, float]]] = defaultdict(list)
         """By namespace, whose records are known to be lost: service, instance, from, to."""
         self.spoke: dict[tuple[str, str], list[float]] = defaultdict(list)
@@ -150,11 +150,17 @@ class Path:
         for one in record.attributes:
             if one.key in {"task.id", "request.id", "schedule.name"}:
                 about = exporter.namespace, one.value.string_value
-                self.lost[about] = exporter.losing
+                if self.lost.get(about) != "silent":
+                    self.lost[about] = exporter.losing
                 if not exporter.numbered:
-                    self.told_s[about] = math.inf
+                    self._telling[about][exporter.instance] = math.inf
                     exporter.lost_of.append(about)
         return True
+
+    @property
+    def told_s(self) -> dict[tuple[str, str], float]:
+        """The same, where records of its own are to tell it: when the last of them is heard."""
+        return {about: max(heard.values()) for about, heard in self._telling.items()}
 
     def _tell(self, exporter: Exporter, at_s: float) -> None:
         """Let it be known what was lost: by the next number, or by a record that says so."""
@@ -170,7 +176,8 @@ class Path:
             }
             told = wire.log("export.failed", at_s + ahead_s, said, severity=17)
             heard = self._send(exporter, at_s, told)
-            self.told_s |= dict.fromkeys(exporter.lost_of, heard.first_s)
+            for about in exporter.lost_of:
+                self._telling[about][exporter.instance] = heard.first_s
         self.told[exporter.namespace].append((exporter.service, exporter.instance, from_s, to_s))
 
     def _send(self, exporter: Exporter, at_s: float, record: Record) -> Heard:

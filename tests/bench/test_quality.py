@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bench.quality import report
+from bench.quality import report, wire
 from bench.quality.cell import Cell
 from bench.quality.clockwork import Clockwork
 from bench.quality.failures.overdue_task import besides
 from bench.quality.kit import Failure, load
 from bench.quality.noise import Noise
+from bench.quality.path import Exporter
 from bench.quality.path import Path as Way
 from bench.quality.result import result, wrong
 from bench.quality.score import score
 from bench.quality.simulate import simulate
 from bench.quality.tasks import KINDS, Attempt
 from bench.quality.truth import Truth, Truths
-from bench.quality.wire import micros
 from bench.quality.world import Run, Size, World
 from detectors import _kit as detectors
 from model.findings import Finding
@@ -44,9 +44,9 @@ def _truth(true_s: float = 500.0, until_s: float = math.inf, **more: Any) -> Tru
 
 
 def _finding(at_s: float | None, subject: str = "t1/1", verdict: str = "confirmed") -> Finding:
-    made = Finding.new(f"{NAME}:cell/{subject}", NAME, "", micros(at_s or 0.0))
+    made = Finding.new(f"{NAME}:cell/{subject}", NAME, "", wire.micros(at_s or 0.0))
     made.namespace, made.subject, made.verdict = "cell", subject, verdict
-    made.confirmed_us = None if at_s is None else micros(at_s)
+    made.confirmed_us = None if at_s is None else wire.micros(at_s)
     return made
 
 
@@ -172,6 +172,44 @@ def test_a_loss_is_without_a_trace_until_it_is_told(told_s: float, silent: int) 
     assert (len(one.of_told), one.of_silent) == (1 - silent, silent)
     one = score(_run([], [_finding(None, verdict="unknown")], lost=lost, told_s=told))[NAME]
     assert one.unknown_of_told == 1
+
+
+def _says(way: Way, who: Exporter, at_s: float, losing: str = "") -> None:
+    """Let *who* tell of a task's end, and lose that as *losing* says."""
+    way.noise = Noise(
+        late_share=0.0,
+        twice_share=0.0,
+        told_loss=float(losing == "told"),
+        silent_loss=float(losing == "silent"),
+    )
+    way.send(who, at_s, wire.log("task.finished", at_s, {"task.id": "t1"}))
+
+
+def _way() -> tuple[Way, list[Exporter]]:
+    """Return a way, and the ends of it at an agent and a dispatcher."""
+    way = Way(Noise(), random.Random(1), [])  # noqa: S311 - a simulation
+    said = ({"service.name": one, "service.instance.id": one} for one in ("agent", "oxr"))
+    return way, [way.exporter((wire.resource(one), "cell", 0.0), 0.0) for one in said]
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_what_one_loses_without_a_trace_is_not_told_by_another(order: int) -> None:
+    """An agent lost an end so, and its dispatcher told that it lost something."""
+    way, ends = _way()
+    for who, losing in list(zip(ends, ("silent", "told"), strict=True))[::order]:
+        _says(way, who, 0.5, losing)
+    assert way.lost == {("cell", "t1"): "silent"}
+
+
+def test_a_loss_of_two_is_told_when_both_have() -> None:
+    """Until then nobody can know."""
+    way, (agent, dispatcher) = _way()
+    for who in (agent, dispatcher):
+        _says(way, who, 0.5, "told")
+    _says(way, dispatcher, 1.2)
+    assert way.told_s == {("cell", "t1"): math.inf}
+    _says(way, agent, 3.2)
+    assert 3.2 < way.told_s["cell", "t1"] <= 5
 
 
 @pytest.mark.parametrize(("told", "good"), [("told", False), ("silent", True)])
