@@ -106,6 +106,45 @@ def test_what_is_not_json_is_kept_as_text() -> None:
     assert {one["ts_us"] for one in found} == {NOW}
 
 
+_STAMPS = {
+    "2026-09-21T14:13:20+00:00": 1_790_000_000_000_000,
+    "2026-09-21T14:13:20.25Z": 1_790_000_000_250_000,
+    "2026-09-21 16:13:20.000001+02:00": 1_790_000_000_000_001,
+    "2026-09-21T14:13:20.123456789Z": 1_790_000_000_123_456,
+    "2026-09-21T14:13:20": 1_790_000_000_000_000,
+    "2026-09-21": 1_789_948_800_000_000,
+    "1790000000.5": 1_790_000_000_500_000,
+    "1790000000123": 1_790_000_000_123_000,
+    "2026-09-31T14:13:20Z": None,
+    "soon": None,
+}
+
+
+@pytest.mark.parametrize("beside", [[], ["2026-09-21T00:00:00Z"], ["1790000000"], ["never"]])
+def test_a_time_is_the_same_whatever_others_stand_beside_it(beside: list[str]) -> None:
+    """All of one form are read another way than many forms at once."""
+    for stamp, ts_us in _STAMPS.items():
+        said = lines({"ts": stamp}, *({"ts": one} for one in beside))
+        assert said[0]["ts_us"] == (NOW if ts_us is None else ts_us), stamp
+
+
+_ODD = [
+    "{", '{"a": 1} x', '{"a": "\\ud800"}', '{"a": 1, "a": 2}', '{"a": {"b": [1, null]}}', "{}",
+    '  {"a": 1}', '{"a": 1e400}', "null", '{"a": 1}{"b": 2}', "text {", '{"é": "ü"}', "[1]",
+    '{"a": "\x01"}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("odd", _ODD)
+def test_a_line_is_the_same_whatever_stands_beside_it(odd: str) -> None:
+    """Where each line is an object they are read another way: at half the cost."""
+    [alone] = lines(odd)
+    [first, then] = lines(odd, {"b": "2"})
+    assert {**first, "seq": 0} == {**alone, "seq": 0}
+    [plain] = lines({"b": "2"})
+    assert {**then, "seq": 0} == {**plain, "seq": 0}
+
+
 @pytest.mark.parametrize(
     "stamp", ["1970-01-01T00:00:00Z", "2100-01-01T00:00:00Z", 0, -5, "yesterday", None, 4102444800]
 )
