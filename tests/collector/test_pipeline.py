@@ -63,6 +63,17 @@ def test_a_request_id_is_found_in_the_text_of_a_line(text: str) -> None:
     assert [one["request_id"] for one in lines(text, {"msg": text})] == ["abc-123", "abc-123"]
 
 
+@pytest.mark.parametrize(
+    ("said", "known"),
+    [("abc", None), ("abcd", "abcd"), ("a" * 128, "a" * 128), ("a" * 300, "a" * 128)],
+)
+def test_an_id_in_a_text_has_four_characters_at_least_and_128_at_most(
+    said: str, known: str | None
+) -> None:
+    """What is shorter is a word; of what is longer the beginning is taken."""
+    assert [one["request_id"] for one in lines(f"request_id={said} done")] == [known]
+
+
 def test_text_that_only_speaks_of_requests_bears_no_id() -> None:
     """`request failed` is no request with the ID `failed`."""
     found = lines("request failed", "the request id is missing", "requests: 12")
