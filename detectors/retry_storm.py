@@ -44,15 +44,17 @@ def _attempts(tasks: int, begun: tuple[float, ...], **more: object) -> list[dict
     ]
 
 
-def _in_turns(attempts: list[dict[str, object]]) -> list[dict[str, object]]:
-    """Return *attempts* as two dispatchers tell them in turns, whose clocks are a minute apart."""
+def _in_turns(attempts: list[dict[str, object]], apart_s: float = 60.0) -> list[dict[str, object]]:
+    """Return *attempts* as two dispatchers tell them in turns, whose clocks are *apart_s* apart."""
     return [
         {
             **one,
-            "t": float(str(one["t"])) + 60 * (int(str(one["attempt"])) % 2),
+            "t": float(str(one["t"])) + apart_s * place,
             "arrived": one["t"],
+            "instance": f"oxr-{place}",
         }
         for one in attempts
+        for place in [int(str(one["attempt"])) % 2]
     ]
 
 
@@ -132,7 +134,8 @@ tries AS (
     AND m.kind <> 'span' AND m.ts_us > c.sent_us
   UNION ALL
   SELECT a.namespace, a.task, 'attempts', 'line', a.service, a.name, a.queue, a.attempt,
-    CASE WHEN a.eta_us > a.first_us THEN a.eta_us ELSE a.first_us END,
+    CASE WHEN a.eta_us > a.first_us THEN a.eta_us
+      ELSE coalesce(a.enqueued_us, a.running_us, a.first_us) END,
     coalesce(a.recorded_us, a.finished_us, a.requeued_us),
     CASE WHEN coalesce(a.recorded_state, a.outcome) = 'success' THEN 1 ELSE 0 END,
     CASE WHEN a.eta_us > a.first_us AND a.eta_us > a.first_seen_us THEN a.eta_us
@@ -176,7 +179,13 @@ tasks AS (
       row_number() OVER (PARTITION BY namespace, task, kind ORDER BY max(n) DESC, way DESC) AS told
     FROM spaced WHERE n >= 3 GROUP BY namespace, task, kind, way
   ) a
-  WHERE a.told = 1 AND a.good <= 1 AND a.last_us - a.first_us <= {window_us}
+  -- those whose clocks differ seem to be further apart
+  LEFT JOIN (
+    SELECT namespace, service, max(lag_us) - min(lag_us) AS apart_us FROM lags
+    GROUP BY namespace, service
+  ) l ON l.namespace = a.namespace AND l.service = coalesce(a.service, '')
+  WHERE a.told = 1 AND a.good <= 1
+    AND a.last_us - a.first_us <= {window_us} + coalesce(l.apart_us, 0)
 )
 SELECT a.namespace, coalesce(a.service, '') || '/' || coalesce(a.name, '') || ' ' || a.kind
     AS subject, a.name, a.service, CASE WHEN min(a.queue) = max(a.queue) THEN min(a.queue) END
@@ -243,6 +252,12 @@ ORDER BY since_us, subject""",
             "two dispatchers take turns, and their clocks are a minute apart",
             _in_turns(_attempts(40, _GROWING)),
             [],
+        ),
+        Case(
+            "four attempts each, and their clocks are five minutes apart",
+            _in_turns(_attempts(20, _AT_ONCE), apart_s=299.0),
+            ["oxr/sync attempts"],
+            "confirmed",
         ),
         Case(
             "they do so as fast as it fails",
