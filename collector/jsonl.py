@@ -165,7 +165,7 @@ class LineParser:
         if pc.all(pc.starts_with(lines["line"], "{")).as_py():
             try:
                 return self._ask(_SURE, lines)
-            except duckdb.InvalidInputException:
+            except duckdb.Error:  # whatever it is: line by line it is found out which one
                 pass
         return self._ask(_PARSE, lines)
 
