@@ -34,16 +34,33 @@ DETECTOR = Detector(
     blinds=True,
     thresholds={"silence_min_s": 60.0, "beats_missed": 3.0},
     sql="""
+WITH listened AS (
+  SELECT from_us AS until_us, max(to_us) OVER (ORDER BY from_us, to_us
+    ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS since_us FROM gaps
+),
+before AS (
+  SELECT s.namespace, s.side, s.service, s.way, max(l.until_us - CASE
+    WHEN l.since_us > s.last_seen_us THEN l.since_us ELSE s.last_seen_us END) AS silent_us
+  FROM sources s JOIN listened l ON TRUE GROUP BY s.namespace, s.side, s.service, s.way
+)
 SELECT a.namespace, a.service || ' by ' || a.way AS subject, a.name, a.service, a.queue,
   a.last_seen_us AS since_us, a.way, a.side,
   ({now} - a.heard_us) / 1e6 AS silent_s, a.promise_s AS interval_s, a.limit_us / 1e6 AS limit_s
 FROM (
-  SELECT a.*, greatest(a.last_seen_us, coalesce((SELECT max(g.to_us) FROM gaps g), 0)) AS heard_us,
-    CAST(greatest({beats_missed} * a.promise_s, {silence_min_s}) * 1e6 AS BIGINT) AS limit_us
-  FROM (SELECT s.*, coalesce(s.expect_s, s.beat_s) AS promise_s, CAST(NULL AS VARCHAR) AS name,
-      CAST(NULL AS VARCHAR) AS queue
-    FROM sources s WHERE coalesce(s.expect_s, s.beat_s) IS NOT NULL
-      AND (s.expect_s IS NOT NULL OR s.last_us > s.last_seen_us - 3600000000)) a
+  SELECT a.*,
+    -- while we are away nobody is heard; but who was dark before stays so until it is
+    CASE WHEN b.silent_us > a.limit_us THEN a.last_seen_us
+      ELSE greatest(a.last_seen_us, coalesce((SELECT max(g.to_us) FROM gaps g), 0)) END AS heard_us
+  FROM (
+    SELECT a.*,
+      CAST(greatest({beats_missed} * a.promise_s, {silence_min_s}) * 1e6 AS BIGINT) AS limit_us
+    FROM (SELECT s.*, coalesce(s.expect_s, s.beat_s) AS promise_s, CAST(NULL AS VARCHAR) AS name,
+        CAST(NULL AS VARCHAR) AS queue
+      FROM sources s WHERE coalesce(s.expect_s, s.beat_s) IS NOT NULL
+        AND (s.expect_s IS NOT NULL OR s.last_us > s.last_seen_us - 3600000000)) a
+  ) a
+  LEFT JOIN before b ON b.namespace = a.namespace AND b.side = a.side AND b.service = a.service
+    AND b.way = a.way
 ) a
 WHERE {now} - a.heard_us > a.limit_us
   AND (a.expect_s IS NOT NULL OR EXISTS (SELECT 1 FROM instances i WHERE i.namespace = a.namespace

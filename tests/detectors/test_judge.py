@@ -421,17 +421,39 @@ def test_whether_we_were_away_when_a_run_was_due_is_told_by_our_clock(
 def test_a_source_whose_words_were_held_was_dark_all_the_same() -> None:
     """What it said meanwhile comes later: that it was not heard stays true, and is no false alarm.
 
-    Nor is it one that ends because we were away.
+    Nor does it end because we were away.
     """
     before = [_said(-400, "heartbeat")]
     held = {**_said(-390, "heartbeat"), "arrived": -5}
-    for after in (hot([*before, held]), hot(before)):
+    for after, verdict in ((hot([*before, held]), "resolved"), (hot(before), "confirmed")):
         keeper = Memory()
         judge = Judge([DARK], keeper)
         judge.evaluate(hot(before), NOW_US - 300 * SECOND, heard_us=None)
         after.execute(f"INSERT INTO gaps VALUES ('push', {NOW_US - 9 * SECOND}, {NOW_US - SECOND})")
         judge.evaluate(after, NOW_US, heard_us=None)
-        assert [one.verdict for one in keeper.saved.values()] == ["resolved"]
+        assert [one.verdict for one in keeper.saved.values()] == [verdict]
+
+
+@pytest.mark.parametrize(("last_s", "verdict"), [(-151, "unknown"), (-150, "confirmed")])
+def test_who_was_dark_before_we_were_away_stays_so_until_it_is_heard(
+    last_s: float, verdict: str
+) -> None:
+    """We are back, and a task ends: what its dispatcher recorded then is still held somewhere.
+
+    Who was not yet dark when we went has not been silent for long enough since.
+    """
+    before = [*_COVERED, _said(last_s, "heartbeat")]
+    after = [*before, *_ended(-50, "t1"), _said(-20, "heartbeat")]
+    judge = Judge([LOST, DARK], Memory())
+    for signals, at_s in ((before, -91), (before, -69), (before, -60), (after, 0), (after, 1)):
+        relations = hot(signals)
+        if at_s > -90:
+            relations.execute(
+                f"INSERT INTO gaps VALUES ('push', {NOW_US - 90 * SECOND}, {NOW_US - 70 * SECOND})"
+            )
+        now = NOW_US + at_s * SECOND
+        judge.evaluate(relations, now, heard_us=now)
+    assert {one.subject: one.verdict for one in judge.open.values()} == {"t1/1": verdict}
 
 
 @pytest.mark.parametrize(("away_s", "found"), [(0, ["agent by otlp"]), (60, [])])
