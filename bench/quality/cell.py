@@ -135,6 +135,7 @@ class Cell:
         attempt: Attempt | None = None,
         early_s: float = 0.0,
         word: tuple[str, float] = ("", 0.0),
+        word_from_s: float | None = None,
         also_of: str = "",
     ) -> Truth:
         """Write down that *subject* is true from *true_s* on, by what has been heard then."""
@@ -142,7 +143,8 @@ class Cell:
         made = Truth(
             by.name if by else "noise", detector or (by.detector if by else ""), self.name,
             subject, self.clock.now if since_s is None else since_s, true_s, until_s, must,
-            early_s=early_s, word_of=word[0], word_s=word[1], also_of=also_of,
+            early_s=early_s, word_of=word[0], word_from_s=word_from_s, word_s=word[1],
+            also_of=also_of,
         )  # fmt: skip
         if attempt is not None:
             attempt.truths.append(made)

@@ -130,10 +130,11 @@ def _blind(truth: Truth, run: Run) -> str:
     for begin_s, end_s in run.gaps:
         if end_s - begin_s > TOLERATED_S and begin_s < truth.true_s and end_s > truth.since_s:
             return "the sidecar was away"
+    from_s, by_s = _due(truth)
     losing = {
         who
         for service, instance, begin_s, end_s in run.told.get(truth.namespace, ())
-        if begin_s < truth.word_s + _NEAR_S and end_s > truth.since_s - _NEAR_S
+        if begin_s < by_s and end_s > from_s
         for who in (service, instance)
     }
     if truth.word_of and {truth.word_of, truth.also_of or truth.word_of} <= losing:
@@ -143,6 +144,12 @@ def _blind(truth: Truth, run: Run) -> str:
             if begin_s < truth.true_s + 90 and end_s + 15 > truth.since_s:
                 return f"{service} was not heard"
     return ""
+
+
+def _due(truth: Truth) -> tuple[float, float]:
+    """Return from when on, and until when, the word that is missed may have been said."""
+    from_s = truth.since_s if truth.word_from_s is None else truth.word_from_s
+    return from_s - _NEAR_S, truth.word_s + _NEAR_S
 
 
 def _look(truth: Truth, found: list[Finding], score: Score, run: Run) -> None:
@@ -194,8 +201,9 @@ def _awaited(truth: Truth, run: Run) -> Iterator[float]:
         if truth.true_s - _SOON_S < last_s < truth.word_s + _NEAR_S and not truth.also_of:
             again_s = min((at_s for at_s in spoke if at_s >= truth.true_s), default=math.inf)
             yield min(last_s + _SOON_S, again_s)
+    from_s, by_s = _due(truth)
     for said_s, heard_s in run.missed.get(whose, ()):
-        if truth.since_s - _NEAR_S < said_s < truth.word_s + _NEAR_S:
+        if from_s < said_s < by_s:
             yield heard_s
 
 

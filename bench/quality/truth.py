@@ -30,6 +30,8 @@ class Truth:
     """The service, or the instance, whose word is missed."""
     also_of: str = ""
     """Another one whose word is missed too: only if both lost some can it not be told."""
+    word_from_s: float | None = None
+    """From when on it may have been said, where that is not since it is so."""
     word_s: float = 0.0
     """By when it would surely have been said."""
 

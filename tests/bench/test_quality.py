@@ -101,6 +101,17 @@ def test_what_was_lost_just_then_cannot_be_told() -> None:
         assert (score(run)[NAME].blind, _scored(run)[1]) == (blind, 1 - blind)
 
 
+@pytest.mark.parametrize(("lost_s", "blind"), [(390.0, 1), (367.0, 0)])
+def test_what_may_have_been_said_before_is_among_what_was_lost_then(
+    lost_s: float, blind: int
+) -> None:
+    """A dispatcher may call a run dead before it ends."""
+    told = {"cell": [("oxr", "oxr-1", lost_s - 1, lost_s)]}
+    truth = _truth(word_of="oxr", word_from_s=380.0, word_s=450.0)
+    run = _run([truth], [_finding(505)], told=told)
+    assert (score(run)[NAME].blind, _scored(run)[1]) == (blind, 1 - blind)
+
+
 def test_while_the_sidecar_is_away_it_cannot_tell() -> None:
     """A restart of two seconds, and the interval after it, are no delay."""
     assert _scored(_run([_truth()], [_finding(517)], gaps=[(505.0, 507.0)])) == (1, 1, 0, 0, 0)

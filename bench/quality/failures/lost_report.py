@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from bench.quality.calls import Call
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 GRACE_S = 30.0
 """So long after its end (as heard) a record may take."""
+_EARLY_S = 60.0
+"""So long before its end it may have been called dead, without anything that followed from it."""
 
 
 class Forgotten(Failure):
@@ -34,9 +37,13 @@ class Forgotten(Failure):
 
 def missing(cell: Cell, attempt: Attempt, agent: Process, heard_s: float, failure: Failure) -> None:
     """Write down that the record of a run, whose end was *heard_s*, is missing until a patrol."""
+    held_s = attempt.running_heard_s
+    if held_s == math.inf:  # that it was handed out is lost: what was heard first of it counts
+        held_s = min(attempt.enqueued_heard_s, attempt.sign_heard_s)
+    now = cell.clock.now
     made = cell.truth(attempt.subject, heard_s + GRACE_S, attempt=attempt, failure=failure,
-                      detector="lost_report",
-                      word=(DISPATCHER, cell.clock.now + USUAL_S))  # fmt: skip
+                      detector="lost_report", word=(DISPATCHER, now + USUAL_S),
+                      word_from_s=max(min(held_s, now), now - _EARLY_S))  # fmt: skip
 
     def patrol() -> None:
         if attempt.number not in cell.running:
