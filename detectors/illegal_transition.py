@@ -118,7 +118,11 @@ needed AS (
   SELECT o.namespace, o.task, o.attempt, o.agent, o.agent_service, o.service, o.first_us,
     o.joined_late, o.last_seen_us, coalesce(o.finished_us, o.recorded_us) AS ended_us,
     o.first_seen_us,
-    CASE WHEN (o.finished_us = o.finished_last_us OR o.finished_us IS NULL) AND (
+    -- of two runs, that of which no end was heard may have ended first
+    CASE WHEN (o.finished_us = o.finished_last_us AND NOT EXISTS (SELECT 1 FROM runs r
+          WHERE r.namespace = o.namespace AND r.task = o.task AND r.attempt = o.attempt
+            AND r.sign_us IS NOT NULL AND r.finished_us IS NULL)
+        OR o.finished_us IS NULL) AND (
         o.enqueued_us IS NULL OR o.enqueued_last_us - o.enqueued_us <= 1000000
         OR o.requeued_us IS NOT NULL)
       THEN coalesce(o.finished_us, o.recorded_us, o.sign_last_us) END AS until_us,
@@ -566,6 +570,16 @@ ORDER BY since_us, subject""",
                 *_NEEDED,
                 *_DEPENDENT,
                 {**_DEPENDENT[-1], "t": 180, "arrived": -45, "instance": "agent-3"},
+                {**_NEEDED_DONE, "t": -30},
+            ],
+            [],
+        ),
+        Case(
+            "what it depends on runs twice, and one end was not heard: that may have been first",
+            [
+                *_NEEDED,
+                {**_NEEDED[1], "t": -104, "instance": "agent-3"},
+                *_DEPENDENT,
                 {**_NEEDED_DONE, "t": -30},
             ],
             [],
