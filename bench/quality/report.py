@@ -63,8 +63,9 @@ _NOTES: Final = """\
   confirmed finding; where silence is the evidence, from when those were heard again whose word is
   missed, as far as they had been within a minute. It is to be two intervals at most; a heavy
   detector's interval is longer than that of the evaluation, and is shown.
-- **Blind**: it could not be told, since the sidecar was away or a side was not heard. *Unknown* is
-  the right answer then, and it counts neither as found nor as missed.
+- **Blind**: it could not be told, since the sidecar was away, or a side was not heard, or who was
+  to speak tells that it lost something just then. *Unknown* is the right answer then, and it counts
+  neither as found nor as missed.
 - **Lost signals**: where the loss leaves evidence, *unknown* is right and confirmed is wrong: at
   most one in a hundred findings may be so. Where it leaves none, or is told only after a thing had
   to be confirmed (by a process that had nothing to say before), a lost record and a lost signal
