@@ -68,11 +68,15 @@ def test_a_queue_of_ours_that_is_full_is_a_lost_stream(
     make_exchange(url)
     with Connection(url) as connection, publishing(url) as publish:
         listening = stream.Stream(connection)
-        for _ in range(2_000):  # one by one: more than sockets hold, and than is on its way
-            publish([event(0) | {"filler": "x" * 20_000}])
-        slowly = (listening.read(1.0) for _ in range(20))
+
+        def slowly() -> None:
+            for _ in range(20):
+                for _ in range(500):  # in the end more than sockets hold, and than is on its way
+                    publish([event(0) | {"filler": "x" * 20_000}])
+                listening.read(1.0)
+
         with pytest.raises(stream.DroppedError, match="the broker drops"):
-            list(slowly)
+            slowly()
         listening.close()
 
 
