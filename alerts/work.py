@@ -144,7 +144,6 @@ class Work:
                 labels = self._of(name, queue)
                 sums, slowest = more[: -2 * len(_TIMES)], more[-2 * len(_TIMES) :]
                 self._count(labels, {"finished": outcome, "recorded": state}, sums)
-                self._enter(labels, sums)
                 self._trace(labels, slowest, upto_us)
 
     def _of(self, name: str, queue: str) -> tuple[str, str]:
@@ -156,6 +155,8 @@ class Work:
         for phase, number in zip(_PHASES, sums, strict=False):
             if number:
                 self._totals[phase, *labels, ends.get(phase, "")] += int(number)
+                if phase in _ENTERS:  # told as 0 from now on, if no look has ever met it
+                    self._open.setdefault((_ENTERS[phase], *labels), (0, 0.0))
         at, size = len(_PHASES), len(BUCKETS_S) + 2
         for kind in _TIMES:
             part = sums[at : at + size]
@@ -163,12 +164,6 @@ class Work:
             if part[-2]:
                 known = self._spread.setdefault((kind, *labels), [0.0] * size)
                 self._spread[kind, *labels] = [a + b for a, b in zip(known, part, strict=True)]
-
-    def _enter(self, labels: tuple[str, str], sums: list[float]) -> None:
-        """Tell each state that was gone through as 0 from now on, if no look has ever met it."""
-        for phase, number in zip(_PHASES, sums, strict=False):
-            if number and phase in _ENTERS:
-                self._open.setdefault((_ENTERS[phase], *labels), (0, 0.0))
 
     def _trace(self, labels: tuple[str, str], slowest: list[Any], at_us: int) -> None:
         """Keep the trace of the slowest, as the newest example of the bucket that it falls into."""
